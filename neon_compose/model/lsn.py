@@ -19,7 +19,9 @@ class Lsn:
         """`text` like 0/1A2B3C4D; raises `Invalid`."""
         match = _LSN.fullmatch(text)
         if match is None:
-            raise Invalid(f"{ascii(text[:60])} is not an LSN", hint="An LSN looks like 0/1A2B3C4D.", code="bad_lsn")
+            raise Invalid(
+                f"{text[:60]!a} is not an LSN", hint="An LSN looks like 0/1A2B3C4D.", code="bad_lsn"
+            )
         return cls(int(match[1], 16) << 32 | int(match[2], 16))
 
     def __str__(self) -> str:

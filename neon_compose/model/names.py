@@ -24,7 +24,7 @@ def parse_name(text: str, what: str = "name") -> Name:
         return Name(text)
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     raise Invalid(
-        f"{what} name {ascii(shown)} is not valid" if text else f"{what} name is empty",
+        f"{what} name {shown!a} is not valid" if text else f"{what} name is empty",
         detail="A name has 1 to 40 characters: lower-case letters, digits and hyphens; "
         "it starts with a letter and does not end with a hyphen.",
         hint='For example "shop" or "try-1".',

@@ -34,7 +34,7 @@ def parse_source(text: str) -> Source:
     storage, slash, name = head.rpartition("/")
     if (at and not moment) or (slash and not storage):
         raise Invalid(
-            f"source {ascii(text[:80])} is not valid",
+            f"source {text[:80]!a} is not valid",
             hint="A source is [STORAGE/]NAME[@SNAPSHOT], for example shop@import.",
             code="bad_source",
         )
@@ -48,7 +48,7 @@ def parse_source(text: str) -> Source:
 def _parse_moment(text: str) -> Name:
     if _OTHER_MOMENT.fullmatch(text):
         raise Invalid(
-            f"moment {ascii(text[:60])} can't be opened",
+            f"moment {text[:60]!a} can't be opened",
             detail="WAL is not kept apart from a compute yet, so the only moments are snapshots.",
             hint="neon-compose storage show STORAGE lists the snapshots.",
             code="moment_unavailable",
