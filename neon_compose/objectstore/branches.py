@@ -1,0 +1,169 @@
+"""Branches by name. The order of writes is argued in manifests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from neon_compose import wait
+from neon_compose.errors import Conflict, NotFound, Unavailable
+from neon_compose.model.ids import new_id
+from neon_compose.objectstore import cas
+from neon_compose.objectstore.documents import (
+    BranchRef,
+    Manifest,
+    PinKind,
+    Point,
+    Writer,
+    branch_ref_key,
+    manifest_key,
+)
+from neon_compose.objectstore.pins import bury, find_manifest, pin, unpin
+from neon_compose.objectstore.store import ObjectStore
+
+MAIN = "main"
+
+
+def create_branch(
+    store: ObjectStore, name: str, parent: Point, layers: tuple[UUID, ...], writer: Writer | None = None
+) -> tuple[Manifest, bool]:
+    """Make the branch `name` from `parent`, opened from `layers`; (its manifest, whether it is new).
+
+    Repeat is success and changes nothing. Raises `Conflict` code "branch_exists" if the name has another
+    parent or is claimed for one, `NotFound` if the parent is gone.
+    """
+    for _ in range(cas.TRIES):
+        ref, _ = cas.claim(
+            store, branch_ref_key(name), BranchRef(new_id(), parent), lambda r: _clean(store, r)
+        )
+        found = find_manifest(store, ref.branch_id)
+        if found is None and ref.parent == parent:
+            return _finish(
+                store, ref, Manifest(ref.branch_id, name, parent, layers, wait.now(), writer=writer)
+            )
+        if found is None or not found.deleted:
+            return _same_parent(name, ref, parent, found), False
+        _finish_delete(store, name, ref)  # its deleter did not come to the end
+    raise Unavailable(f'branch "{name}" is made and deleted too often', code="contended")
+
+
+def read_branch(store: ObjectStore, name: str) -> Manifest:
+    """The manifest of the branch `name`. Raises `NotFound` code "no_branch"."""
+    ref = cas.find(store, branch_ref_key(name), BranchRef)
+    found = None if ref is None or ref.deleted else find_manifest(store, ref.branch_id)
+    if found is None or found.deleted:
+        raise _no_branch(name)
+    return found
+
+
+def list_branches(store: ObjectStore) -> list[Manifest]:
+    """The manifests of all branches, by name."""
+    refs = [cas.find(store, key, BranchRef) for key in store.list("refs/branches/")]
+    found = [find_manifest(store, ref.branch_id) for ref in refs if ref and not ref.deleted]
+    return sorted((one for one in found if one and not one.deleted), key=lambda one: one.name)
+
+
+def delete_branch(store: ObjectStore, name: str) -> None:
+    """Delete the branch `name`, finished or not. Repeat is success.
+
+    Raises `NotFound` if there never was one, `Conflict` code "main_branch", "branch_needed" (children or
+    snapshots) or "branch_in_use" (a writer).
+    """
+    ref = cas.find(store, branch_ref_key(name), BranchRef)
+    if ref is None:
+        raise _no_branch(name)
+    if name == MAIN:
+        raise Conflict(
+            'branch "main" can\'t be deleted', hint="Detach the storage instead.", code="main_branch"
+        )
+    if ref.deleted is None:
+        _fence(store, name, ref)
+    _finish_delete(store, name, ref)
+
+
+def _finish(store: ObjectStore, ref: BranchRef, manifest: Manifest) -> tuple[Manifest, bool]:
+    """From a claim to a branch."""
+    key = branch_ref_key(manifest.name)
+    assert ref.parent is not None
+    try:
+        pin(store, ref.parent, PinKind.BRANCH, ref.branch_id)
+    except NotFound:  # it can never be finished; don't leave the name taken
+        bury(store, key, ref)
+        raise
+    is_new = cas.put_once(store, manifest_key(ref.branch_id), manifest)
+    now = cas.find(store, key, BranchRef)
+    found = find_manifest(store, ref.branch_id)
+    if now != ref or found is None or found.deleted:
+        _finish_delete(store, manifest.name, ref)
+        raise Conflict(f'branch "{manifest.name}" was deleted while it was made', code="branch_deleted")
+    return found, is_new
+
+
+def _same_parent(name: str, ref: BranchRef, parent: Point, found: Manifest | None) -> Manifest:
+    if found is not None and ref.parent == parent:
+        return found
+    start = f"branch {ref.parent.branch_id} at {ref.parent.lsn}" if ref.parent else "nothing"
+    raise Conflict(
+        f'branch "{name}" exists' if found else f'branch "{name}" is being made from another source',
+        detail=f"It starts from {start}.",
+        hint="Take another name." if found else "Repeat that, or delete the branch first.",
+        code="branch_exists",
+    )
+
+
+def _fence(store: ObjectStore, name: str, ref: BranchRef) -> None:
+    """Make the manifest a deleted one, whether it is there yet or not."""
+    key = manifest_key(ref.branch_id)
+    never_made = Manifest(ref.branch_id, name, ref.parent, (), wait.now(), deleted=wait.now())
+    if find_manifest(store, ref.branch_id) is None and cas.put_once(store, key, never_made):
+        return
+    try:
+        cas.update(store, key, Manifest, _deleted)
+    except NotFound:  # another deleter came to the end
+        return
+
+
+def _deleted(manifest: Manifest) -> Manifest:
+    if manifest.deleted:
+        return manifest
+    if manifest.writer:
+        raise Conflict(
+            f'branch "{manifest.name}" is in use',
+            detail=f'Pg "{manifest.writer.pg}" writes to it.',
+            hint=f"Destroy that first: neon-compose pg destroy -n {manifest.writer.pg}",
+            code="branch_in_use",
+        )
+    if manifest.pins:
+        kinds = [one.kind for one in manifest.pins]
+        raise Conflict(
+            f'branch "{manifest.name}" is needed',
+            detail=f"It has {kinds.count(PinKind.BRANCH)} child branches "
+            f"and {kinds.count(PinKind.SNAPSHOT)} snapshots.",
+            hint="Delete those first.",
+            code="branch_needed",
+        )
+    return replace(manifest, deleted=wait.now())
+
+
+def _finish_delete(store: ObjectStore, name: str, ref: BranchRef) -> None:
+    """From a fenced manifest to nothing but a tombstone.
+
+    A manifest, deleted or not, never goes before its name is buried: else a repeat of the claim's wish
+    would find the fence gone and make the branch under a deleter's hands.
+    """
+    bury(store, branch_ref_key(name), ref)
+    _clean(store, replace(ref, deleted=ref.deleted or wait.now()))
+
+
+def _clean(store: ObjectStore, ref: BranchRef) -> bool:
+    """Remove what a buried name may have left; whether the name is free."""
+    if ref.deleted is None:
+        return False
+    if ref.parent is not None:
+        unpin(store, ref.parent.branch_id, ref.branch_id)
+    store.delete(manifest_key(ref.branch_id))
+    return True
+
+
+def _no_branch(name: str) -> NotFound:
+    return NotFound(f'branch "{name}" does not exist', code="no_branch")

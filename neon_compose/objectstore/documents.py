@@ -1,0 +1,148 @@
+"""The JSON documents of a storage (DESIGN 5), as frozen dataclasses.
+
+    storage.json                    StorageDoc    0600: holds the password of neon_admin
+    refs/branches/<name>.json       BranchRef     name -> branch id
+    refs/snapshots/<name>.json      SnapshotRef   name -> (branch id, LSN, time)
+    branches/<branch-id>.json       Manifest
+
+JSON: UTF-8, keys sorted, two spaces, a line end; ids as UUIDs, LSNs as 0/1A2B3C4D, times as RFC 3339 in
+UTC. Every document says its `format`; a newer one is refused by name. Unknown, missing or ill-typed fields
+are `Corrupt`: format 1 has exactly these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from neon_compose.model.lsn import Lsn
+
+FORMAT = 1
+
+STORAGE_KEY = "storage.json"
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a new storage still has to name: see manifests.create_storage."""
+
+    branch_id: UUID
+    snapshot: str
+    snapshot_id: UUID
+    lsn: Lsn
+
+
+@dataclass(frozen=True)
+class StorageDoc:
+    storage_id: UUID
+    postgres_major: int
+    system_identifier: int
+    default_database: str
+    admin_password: str = field(repr=False)
+    created: datetime
+    packages: tuple[str, ...] = ()
+    initial: Initial | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment of a branch."""
+
+    branch_id: UUID
+    lsn: Lsn
+
+
+@dataclass(frozen=True)
+class BranchRef:
+    """A claimed name. Not a branch before the manifest of `branch_id` exists; `parent` is what the claimer
+    wants to make, so that a repeat can finish it and another wish is a conflict."""
+
+    branch_id: UUID
+    parent: Point | None
+    deleted: datetime | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class SnapshotRef:
+    """A claimed name. Not a snapshot before the branch's manifest has the pin `snapshot_id`."""
+
+    branch_id: UUID
+    lsn: Lsn
+    time: datetime
+    snapshot_id: UUID
+    deleted: datetime | None = None
+    format: int = FORMAT
+
+
+class PinKind(StrEnum):
+    BRANCH = "branch"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Keeps what is needed to open `lsn`, for the child branch or snapshot with this id."""
+
+    kind: PinKind
+    id: UUID
+    lsn: Lsn
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A reader's wish, until it expires."""
+
+    id: UUID
+    holder: str
+    expires: datetime
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The compute that writes to the branch."""
+
+    pg: str
+    generation: str
+
+
+@dataclass(frozen=True)
+class WalRange:
+    term: int
+    start: Lsn
+    end: Lsn
+
+
+@dataclass(frozen=True)
+class Manifest:
+    branch_id: UUID
+    name: str
+    parent: Point | None
+    layers: tuple[UUID, ...]  # bottom to top
+    created: datetime
+    wal: tuple[WalRange, ...] = ()
+    term: int = 0
+    writer: Writer | None = None
+    pins: tuple[Pin, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    deleted: datetime | None = None  # a fence: no change is made to a deleted branch
+    format: int = FORMAT
+
+    @property
+    def tip(self) -> UUID:
+        return self.layers[-1]
+
+
+def branch_ref_key(name: str) -> str:
+    return f"refs/branches/{name}.json"
+
+
+def snapshot_ref_key(name: str) -> str:
+    return f"refs/snapshots/{name}.json"
+
+
+def manifest_key(branch_id: UUID) -> str:
+    return f"branches/{branch_id}.json"

@@ -1,0 +1,107 @@
+"""WAL segment files: their names, and reading one record, just enough to know what a stopped cluster needs.
+
+Owns: the name of the segment of an LSN; reading the record at an LSN with its CRC verified. Does not
+do: walking or cutting WAL (that is pg_waldump's, DESIGN 6).
+
+Page header (src/include/access/xlog_internal.h), at the start of every 8192-byte WAL page:
+   0  2  magic            8  8  LSN of the page     24  8  system identifier   } long header: first page
+   2  2  flags (0x02 long) 16 4  rest of a record   32  4  segment size        } of a segment, 40 bytes
+   4  4  timeline         20  4  padding: 24 bytes  36  4  WAL block size      }
+Record header (xlogrecord.h), 24 bytes, may cross a page: 0 total length u32, 4 xid u32, 8 previous LSN
+u64, 16 info u8, 17 resource manager u8, 18 padding, 20 CRC-32C of the bytes after the header, then [0, 20).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+
+from neon_compose.errors import Corrupt
+from neon_compose.model.lsn import Lsn
+
+PAGE = 8192
+_HEADER = 24
+_SHORT, _LONG = 24, 40
+_LONGEST = 1 << 20  # a checkpoint record has 114 bytes; what claims more than this is not one
+XLOG_RMGR = 0
+CHECKPOINT_SHUTDOWN = 0x00
+
+
+@dataclass(frozen=True)
+class Record:
+    """One WAL record: [start, end) with `end` rounded up to 8, where the next one begins."""
+
+    start: Lsn
+    end: Lsn
+    rmgr: int
+    info: int
+
+    @property
+    def is_shutdown_checkpoint(self) -> bool:
+        return self.rmgr == XLOG_RMGR and self.info & 0xF0 == CHECKPOINT_SHUTDOWN
+
+
+def segment_name(timeline: int, lsn: Lsn, segment_size: int) -> str:
+    """The file that holds the byte at `lsn`."""
+    number = lsn.value // segment_size
+    per_id = (1 << 32) // segment_size
+    return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
+
+
+def segments_between(timeline: int, start: Lsn, end: Lsn, segment_size: int) -> list[str]:
+    """The files that hold the bytes [start, end)."""
+    numbers = range(start.value // segment_size, (end.value - 1) // segment_size + 1)
+    return [segment_name(timeline, Lsn(n * segment_size), segment_size) for n in numbers]
+
+
+def read_record(pg_wal: Path, timeline: int, lsn: Lsn, segment_size: int) -> Record:
+    """The record at `lsn`. Raises `Corrupt` if it is not there whole with the right CRC."""
+    reader = _Reader(pg_wal, timeline, lsn, segment_size)
+    header = reader.take(_HEADER)
+    length, info, rmgr, crc = *struct.unpack_from("<I", header), header[16], header[17], header[20:24]
+    if not _HEADER <= length <= _LONGEST:
+        raise Corrupt(f"no WAL record at {lsn}", detail=f"Its length would be {length}.")
+    body = reader.take(length - _HEADER)
+    computed = google_crc32c.extend(google_crc32c.value(body), header[:20])
+    if computed != int.from_bytes(crc, "little"):
+        raise Corrupt(f"checksum of the WAL record at {lsn} does not match", detail=f'Read from "{pg_wal}".')
+    return Record(lsn, Lsn(reader.position + 7 & ~7), rmgr, info)
+
+
+class _Reader:
+    """Takes record bytes from `position` on, stepping over page headers."""
+
+    def __init__(self, pg_wal: Path, timeline: int, lsn: Lsn, segment_size: int) -> None:
+        self._pg_wal, self._timeline, self._segment_size = pg_wal, timeline, segment_size
+        self.position = lsn.value
+
+    def take(self, count: int) -> bytes:
+        parts = []
+        while count:
+            if self.position % PAGE == 0:
+                self.position += self._page_header_size()
+            step = min(count, PAGE - self.position % PAGE)
+            parts.append(self._read(step))
+            self.position += step
+            count -= step
+        return b"".join(parts)
+
+    def _page_header_size(self) -> int:
+        return _LONG if self.position % self._segment_size == 0 else _SHORT
+
+    def _read(self, count: int) -> bytes:
+        path = self._pg_wal / segment_name(self._timeline, Lsn(self.position), self._segment_size)
+        try:
+            with path.open("rb") as file:
+                file.seek(self.position % self._segment_size)
+                data = file.read(count)
+        except FileNotFoundError:
+            data = b""
+        if len(data) != count:
+            raise Corrupt(
+                f"WAL at {Lsn(self.position)} is missing", detail=f'"{path}" is absent or too short.'
+            )
+        return data

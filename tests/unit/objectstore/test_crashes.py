@@ -1,0 +1,246 @@
+"""kill -9 at every call of every function that changes a storage, and another process at every call.
+
+Each operation is stopped before and after each of its store calls. Then: what readers see is the state
+before or after the whole; the same call again succeeds; and the end is what it would have been without
+the crash, with nothing dangling: every pin has its holder, every manifest its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from neon_compose.errors import NeonError
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import cas, manifests
+from neon_compose.objectstore.documents import BranchRef, Point, SnapshotRef, branch_ref_key
+from neon_compose.objectstore.store import ObjectStore
+from tests.fakes_store import DyingStore, Killed, MemoryStore, WatchedStore
+from tests.unit.objectstore.samples import LAYERS, LSN, main_point, make_storage
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    prepare: Callable[[ObjectStore], object]
+    run: Callable[[ObjectStore], object]
+
+
+def child(store: ObjectStore) -> None:
+    manifests.create_branch(store, "child", main_point(store), LAYERS)
+
+
+def claim_child(store: ObjectStore) -> None:
+    """The maker of child has claimed its name and stands still."""
+    cas.put_once(store, branch_ref_key("child"), BranchRef(UUID(int=5), main_point(store)))
+
+
+def other_child(store: ObjectStore) -> None:
+    """The same name from another moment."""
+    point = Point(main_point(store).branch_id, Lsn(0x2000))
+    manifests.create_branch(store, "child", point, LAYERS)
+
+
+def mark(store: ObjectStore) -> None:
+    manifests.create_snapshot(store, "mark", main_point(store))
+
+
+def grandchild(store: ObjectStore) -> None:
+    manifests.create_branch(store, "grandchild", Point(branch_id(store, "child"), LSN), LAYERS)
+
+
+def child_mark(store: ObjectStore) -> None:
+    manifests.create_snapshot(store, "child-mark", Point(branch_id(store, "child"), LSN))
+
+
+def branch_id(store: ObjectStore, name: str) -> object:
+    return manifests.read_branch(store, name).branch_id  # type: ignore[return-value]
+
+
+def delete_child(store: ObjectStore) -> None:
+    manifests.delete_branch(store, "child")
+
+
+def delete_mark(store: ObjectStore) -> None:
+    manifests.delete_snapshot(store, "mark")
+
+
+def sequence(*steps: Callable[[ObjectStore], object]) -> Callable[[ObjectStore], object]:
+    def run(store: ObjectStore) -> None:
+        for step in steps:
+            step(store)
+
+    return run
+
+
+nothing = sequence()
+OPERATIONS = [
+    Operation("create storage", nothing, make_storage),
+    Operation("create branch", make_storage, child),
+    Operation("create branch over a tombstone", sequence(make_storage, other_child, delete_child), child),
+    Operation("delete branch", sequence(make_storage, child), delete_child),
+    Operation("create snapshot", make_storage, mark),
+    Operation("create snapshot over a tombstone", sequence(make_storage, mark, delete_mark), mark),
+    Operation("delete snapshot", sequence(make_storage, mark), delete_mark),
+]
+
+
+def seen(store: ObjectStore) -> tuple[object, ...]:
+    """What readers see, without ids and times."""
+    try:
+        manifests.read_storage(store)
+    except NeonError as error:
+        return (error.code,)
+    return (
+        [(one.name, one.parent and one.parent.lsn, one.layers) for one in manifests.list_branches(store)],
+        [(one.name, one.ref.lsn) for one in manifests.list_snapshots(store)],
+    )
+
+
+def assert_nothing_dangles(store: ObjectStore, orphans: int = 0) -> None:
+    branches = [cas.read(store, key, BranchRef)[0] for key in store.list("refs/branches/")]
+    snapshots = [cas.read(store, key, SnapshotRef)[0] for key in store.list("refs/snapshots/")]
+    alive = {ref.branch_id for ref in branches if not ref.deleted}
+    held = alive | {ref.snapshot_id for ref in snapshots if not ref.deleted}
+    for one in manifests.list_branches(store):
+        assert {pin.id for pin in one.pins} <= held
+        assert not one.parent or one.branch_id in {
+            pin.id for pin in manifests.read_manifest(store, one.parent.branch_id).pins
+        }
+    assert len(list(store.list("branches/"))) <= len(alive) + orphans
+
+
+def calls_of(operation: Operation) -> int:
+    store = MemoryStore()
+    operation.prepare(store)
+    counting = DyingStore(store, 0, after=False)
+    operation.run(counting)
+    return counting.calls
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_killed_at_any_call_it_is_done_or_not_and_a_repeat_finishes_it(
+    operation: Operation, after: bool
+) -> None:
+    whole = MemoryStore()
+    operation.prepare(whole)
+    before = seen(whole)
+    operation.run(whole)
+    done = seen(whole)
+    for at in range(1, calls_of(operation) + 1):
+        store = MemoryStore()
+        operation.prepare(store)
+        with pytest.raises(Killed):
+            operation.run(DyingStore(store, at, after=after))
+        assert seen(store) in (before, done)
+        operation.run(store)
+        assert seen(store) == done
+        # A storage's maker that dies before storage.json leaves a manifest that discard_unborn removes.
+        assert_nothing_dangles(store, orphans=1 if operation.name == "create storage" else 0)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[1:], ids=lambda one: one.name)
+def test_killed_at_any_two_calls_in_a_row_a_third_try_finishes_it(operation: Operation) -> None:
+    whole = MemoryStore()
+    sequence(operation.prepare, operation.run)(whole)
+    for first in range(1, calls_of(operation) + 1):
+        for second in range(1, calls_of(operation) + 1):
+            store = MemoryStore()
+            operation.prepare(store)
+            for at in (first, second):
+                try_to(lambda o=operation, s=store, a=at: o.run(DyingStore(s, a, after=True)))
+            operation.run(store)
+            assert seen(store) == seen(whole)
+            assert_nothing_dangles(store)
+
+
+INTERRUPTED = [
+    (child, delete_child),
+    (child, child),
+    (child, other_child),
+    (other_child, sequence(delete_child, child)),
+    (delete_child, child),
+    (delete_child, grandchild),
+    (delete_child, child_mark),
+    (delete_child, sequence(child, grandchild)),
+    (delete_child, sequence(child, child_mark)),
+    (delete_child, delete_child),
+    (delete_child, sequence(delete_child, other_child)),
+    (delete_child, sequence(delete_child, child)),
+    (grandchild, delete_child),
+    (child_mark, delete_child),
+    (mark, delete_mark),
+    (mark, sequence(delete_mark, mark)),
+    (mark, mark),
+    (delete_mark, mark),
+    (delete_mark, sequence(delete_mark, mark)),
+]
+
+
+@pytest.mark.parametrize(("slow", "quick"), INTERRUPTED)
+@pytest.mark.parametrize(
+    "prepared", [nothing, claim_child, sequence(child, mark)], ids=["absent", "claimed", "there"]
+)
+def test_another_process_at_any_call_leaves_nothing_half_there(
+    slow: Callable[[ObjectStore], object],
+    quick: Callable[[ObjectStore], object],
+    prepared: Callable[[ObjectStore], object],
+) -> None:
+    """`quick` runs whole before each call of `slow`, which then goes on; both may be refused, not torn."""
+    for at in range(1, 30):
+        store = MemoryStore()
+        sequence(make_storage, prepared)(store)
+
+        def between(number: int, at: int = at, store: MemoryStore = store) -> None:
+            if number == at:
+                try_to(lambda: quick(store))
+
+        watched = WatchedStore(store, between)
+        try_to(lambda w=watched: slow(w))
+        assert_nothing_dangles(store)
+        assert_reads_agree(store)
+        if watched.calls < at:
+            break
+
+
+@pytest.mark.parametrize("dead", [child, other_child, delete_child, mark, delete_mark])
+@pytest.mark.parametrize("then", [child, other_child, delete_child, mark, delete_mark, grandchild])
+def test_whatever_died_where_the_next_operations_work_or_refuse_cleanly(
+    dead: Callable[[ObjectStore], object], then: Callable[[ObjectStore], object]
+) -> None:
+    for at in range(1, 20):
+        store = MemoryStore()
+        sequence(make_storage, mark)(store)
+        if dead is delete_child:
+            child(store)
+        try_to(lambda s=store, a=at: dead(DyingStore(s, a, after=True)))
+        try_to(lambda s=store: then(s))
+        assert_reads_agree(store)
+        # Whatever is left, deleting and making anew gets everything into order.
+        try_to(lambda s=store: manifests.delete_branch(s, "grandchild"))
+        for name in ("mark", "child-mark"):
+            try_to(lambda s=store, n=name: manifests.delete_snapshot(s, n))
+        try_to(lambda s=store: delete_child(s))
+        sequence(child, mark)(store)
+        assert_nothing_dangles(store)
+
+
+def assert_reads_agree(store: ObjectStore) -> None:
+    """What is listed can be read, and every child's parent is there."""
+    for one in manifests.list_branches(store):
+        assert manifests.read_branch(store, one.name) == one
+        if one.parent:
+            manifests.read_manifest(store, one.parent.branch_id)
+    for snapshot in manifests.list_snapshots(store):
+        manifests.read_manifest(store, snapshot.ref.branch_id)
+
+
+def try_to(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except (NeonError, Killed):
+        return
