@@ -1,0 +1,113 @@
+"""The marker: everything a layout made is on disk.
+
+A layout makes a thousand files and syncs none; one syncfs in the background then does, and only after
+it the marker gets its name (written aside, synced, renamed, folder synced). The shim holds the first
+write of pg_control until the marker exists, so Postgres never says "checkpointed" over files that a
+power cut could still take.
+
+It holds the boot id of the machine. A layout without a marker that was made in this boot is merely not
+synced yet: its pages are in the page cache, whoever was killed. One from another boot is doubtful: the
+power may have failed before the sync.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from neon_compose import log
+from neon_compose.durable import write_file
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_log = log.get(__name__)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Trust(StrEnum):
+    """What is known of a laid-out generation."""
+
+    SETTLED = "settled"  # on disk
+    SETTLING = "settling"  # in this boot's page cache
+    DOUBTFUL = "doubtful"  # another boot's, never marked
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Which boot of the machine this is; `path` is a setting so that tests can reboot."""
+    return path.read_text().strip()
+
+
+def trust(marker: Path, laid_out_in: str, boot: str) -> Trust:
+    """What the marker says about a layout made in the boot `laid_out_in`."""
+    if marker.exists():
+        return Trust.SETTLED
+    return Trust.SETTLING if laid_out_in == boot else Trust.DOUBTFUL
+
+
+def sync_filesystem(folder: Path) -> None:
+    """syncfs(2) of the file system `folder` is on; raises OSError, also for earlier write errors on it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(fd)
+
+
+class Settler:
+    """Syncs and marks generations in a thread of its own, several at once when they come close together.
+
+    `sync` is a seam: tests count and hold it. A failed sync leaves no marker: the compute stays
+    settling, its pg_control is never written, and the log says why. `settle` is asked again at every
+    layout, so a disk that recovers is marked then.
+    """
+
+    def __init__(self, work: Path, boot: str, sync: Callable[[Path], None] = sync_filesystem) -> None:
+        self._work = work
+        self._boot = boot
+        self._sync = sync
+        self._waiting: set[Path] = set()
+        self._busy = False
+        self._changed = threading.Condition()
+
+    def settle(self, marker: Path) -> None:
+        """Make `marker` appear once everything written before this call is on disk; returns at once."""
+        with self._changed:
+            self._waiting.add(marker)
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._work_off, name="settler", daemon=True).start()
+
+    def idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is being synced; whether that came true. For tests and an orderly end."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout_s)
+
+    def _work_off(self) -> None:
+        while True:
+            with self._changed:
+                batch, self._waiting = self._waiting, set()
+                if not batch:
+                    self._busy = False
+                    self._changed.notify_all()
+                    return
+            try:
+                self._sync(self._work)
+            except OSError:
+                _log.exception("could not sync the work volume: %d computes stay settling", len(batch))
+                continue
+            for marker in batch:
+                self._mark(marker)
+
+    def _mark(self, marker: Path) -> None:
+        try:
+            write_file(marker, self._boot.encode() + b"\n")
+        except FileNotFoundError:
+            _log.info("compute data was removed while it settled: %s", marker.parent)
+        except OSError:
+            _log.exception("could not write the marker %s", marker)

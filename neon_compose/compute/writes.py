@@ -1,0 +1,102 @@
+"""Has a compute writes of its own, and how much disk is its own.
+
+A compute *has writes* once its WAL after its start holds the commit (or preparation) of a transaction.
+Everything a user could miss is committed, nextval and CREATE DATABASE too. Other records come from
+reading alone: hint bits (XLOG), running transactions (Standby), and pruning by a SELECT (Heap2; tried:
+one pg_dump of a fresh import pruned pg_statistic). It stays so for good. The WAL is read by the real
+pg_waldump, of a live compute up to what it has flushed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from neon_compose.errors import Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.versions import Version
+
+_COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
+_NO_SEGMENT = re.compile(r"could not find|could not open")
+_SEGMENT_NAME_LENGTH = 24
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+class WriteScan:
+    """Answers `has_writes`, remembering the last answer per WAL folder until its files change."""
+
+    def __init__(self, version: Version) -> None:
+        self._waldump = version.program("pg_waldump")
+        self._seen: dict[Path, tuple[Fingerprint, bool]] = {}
+
+    def has_writes(self, wal: Path, start: Lsn) -> bool:
+        """Whether the WAL in the folder `wal` from `start` on holds a write. Raises `Unavailable`."""
+        now = fingerprint(wal)
+        before = self._seen.get(wal)
+        if before is not None and (before[1] or before[0] == now):
+            return before[1]
+        found = self._scan(wal, start)
+        self._seen[wal] = (now, found)
+        return found
+
+    def forget(self, wal: Path) -> None:
+        self._seen.pop(wal, None)
+
+    def _scan(self, wal: Path, start: Lsn) -> bool:
+        command = [str(self._waldump), f"--path={wal}", f"--start={start}", "--rmgr=Transaction"]
+        try:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            ) as dump:
+                return _is_write(dump)
+        except OSError as error:
+            raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
+
+
+def _is_write(dump: subprocess.Popen[str]) -> bool:
+    """Read a running pg_waldump up to the first commit."""
+    assert dump.stdout is not None
+    assert dump.stderr is not None
+    if any(_COMMIT.search(line) for line in dump.stdout):
+        dump.kill()
+        return True
+    # Without its first segment the WAL has moved on by more than reading could: it was recycled. Any other
+    # complaint is the end of the WAL, which is always reported as an error.
+    return _NO_SEGMENT.search(dump.stderr.read()) is not None
+
+
+def fingerprint(wal: Path) -> Fingerprint:
+    """Changes whenever a WAL segment in the folder does."""
+    found = []
+    with os.scandir(wal) as entries:
+        for entry in entries:
+            if len(entry.name) == _SEGMENT_NAME_LENGTH:
+                status = entry.stat(follow_symlinks=False)
+                found.append((entry.name, status.st_mtime_ns, status.st_ino))
+    return tuple(sorted(found))
+
+
+def allocated_bytes(folder: Path) -> int:
+    """Disk used below `folder`: blocks, not sizes, since relation files are sparse. Files that come and go
+    meanwhile are counted or not."""
+    total, pending = 0, [str(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    total += _entry_bytes(entry)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _entry_bytes(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,11 @@
+"""The pageserver of one storage: makes it, keeps its branches, and opens computes on them.
+
+    dump       reading a dump as it arrives             birth      a storage from initdb or a dump
+    script     looking into a dump's SQL                branches   branches and snapshots
+    restore    psql and pg_restore with progress        computes   prepare, layout, open, delete
+    jobs       long requests as NDJSON                  app        HTTP: parse, call one function, render
+    __main__   composition
+
+State is what is on disk (/storage, /work); memory holds caches and locks only. A start cleans scratch and
+what a dead import left, and finds everything else.
+"""

@@ -1,0 +1,135 @@
+"""Composition root of a storage's pageserver: /storage and /work in, HTTP on port 6400 out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import uvicorn
+from fastapi import FastAPI
+
+from neon_compose import durable, log, settings
+from neon_compose.compute import marker
+from neon_compose.compute.layout import Tip, Tips, make_tip
+from neon_compose.compute.writes import WriteScan
+from neon_compose.errors import Conflict, NeonError, NotFound
+from neon_compose.layer.branchmap import build_map, read_map
+from neon_compose.layer.index import read_index
+from neon_compose.layer.meta import read_tar_cached
+from neon_compose.layer.pack import LayerFiles
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.local import LocalStore
+from neon_compose.pageserver.app import make_app
+from neon_compose.pageserver.birth import Birth
+from neon_compose.pageserver.branches import Branches
+from neon_compose.pageserver.claims import Claims
+from neon_compose.pageserver.computes import Computes, Surroundings
+from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.service import Parts, Service
+from neon_compose.postgres import conf, versions
+from neon_compose.postgres.server import Cluster
+from neon_compose.wire.pageserver import PORT
+
+_log = log.get(__name__)
+
+STORAGE = Path("/storage")
+WORK = Path("/work")
+
+
+def main() -> None:
+    log.configure()
+    token = settings.secret_file("NEON_TOKEN_FILE")
+    app = compose(STORAGE, WORK, token)
+    uvicorn.run(app, host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
+
+
+def compose(storage: Path, work: Path, token: str) -> FastAPI:
+    """The whole pageserver over two folders, after cleaning what a dead one left."""
+    version = versions.version(int(settings.text("NEON_POSTGRES_MAJOR", "17")))
+    boot = marker.boot_id(Path(settings.text("NEON_BOOT_ID_FILE", str(marker.BOOT_ID))))
+    scratch, maps, pg = (_folder(work / name) for name in ("scratch", "maps", "pg"))
+    _empty(scratch)
+    durable.sweep(maps)
+
+    store = LocalStore(storage)
+    birth = Birth(store, scratch, version.major, lambda home: Cluster(version, home))
+    _sweep(birth, store)
+    tips = Tips(lambda tip, layers: load_tip(store, maps, tip, layers))
+    generations = Generations(pg, scratch)
+    around = Surroundings(
+        store=store,
+        generations=generations,
+        tips=tips,
+        settler=marker.Settler(work, boot),
+        scan=WriteScan(version),
+        version=version,
+        boot=boot,
+    )
+    computes = Computes(around)
+    branches = Branches(store, lambda layers: tips.get(layers).end, computes.writer_has_writes)
+    parts = Parts(
+        name=settings.text("NEON_STORAGE_NAME"),
+        store=store,
+        scratch=scratch,
+        version=version,
+        birth=birth,
+        branches=branches,
+        claims=Claims(store, generations, branches, boot),
+        computes=computes,
+        known_settings=conf.known_names(version),
+        warm_up=lambda: _warm_up(store, tips),
+    )
+    computes.resume()
+    parts.warm_up()
+    return make_app(Service(parts), token)
+
+
+def load_tip(store: LocalStore, maps: Path, tip: UUID, layers: Sequence[UUID]) -> Tip:
+    """What a layout needs of a stack of layers; builds its map if it isn't there."""
+    folder = store.local_path("layers")
+    files = [LayerFiles.of(folder, layer) for layer in layers]
+    path = maps / f"{tip}.map"
+    index = read_index(files[-1].index)
+    if not path.exists():
+        indexes = [*(read_index(one.index) for one in files[:-1]), index]
+        build_map(indexes, index.storage_id, path)
+    return make_tip(read_map(path), read_tar_cached(files[-1].meta), index.consistent)
+
+
+def _sweep(birth: Birth, store: LocalStore) -> None:
+    """Remove what dead processes left aside, and an unfinished birth unless somebody is at it now."""
+    if birth.is_done():
+        store.sweep()
+        return
+    with suppress(Conflict), store.creating():
+        birth.sweep()
+
+
+def _warm_up(store: LocalStore, tips: Tips) -> None:
+    """Have main's tip in memory before the first branch asks for it."""
+    try:
+        tips.get(manifests.read_branch(store, manifests.MAIN).layers)
+    except NotFound:
+        return
+    except NeonError as error:  # whoever uses it gets the error; everything else still works
+        _log.error("could not load the tip of main: %s (%s)", error.message, error.detail)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""Computes of the storage: prepare, layout, open, status, delete.
+
+Owns the order between manifest, folder and record (crash arguments in generations.py and compute/), and
+the locks: one per pg, never held while waiting for a server.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from neon_compose import wait
+from neon_compose.compute import command, gate, layout, marker
+from neon_compose.compute import record as records
+from neon_compose.compute.layout import Tip, Tips
+from neon_compose.compute.marker import Settler, Trust
+from neon_compose.compute.record import Record, Stage
+from neon_compose.compute.writes import WriteScan, allocated_bytes
+from neon_compose.errors import Conflict, NotFound
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import StorageDoc, Writer
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.pageserver.claims import Claims
+from neon_compose.pageserver.generations import Generation, Generations, doubtful, lost
+from neon_compose.pageserver.locks import NamedLocks
+from neon_compose.postgres.control import DbState
+from neon_compose.postgres.versions import Version
+from neon_compose.wire import pageserver as wire
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What computes are made of and with; put together in __main__."""
+
+    store: ObjectStore
+    generations: Generations
+    tips: Tips
+    settler: Settler
+    scan: WriteScan
+    version: Version
+    boot: str
+
+
+class Computes:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._locks = NamedLocks()
+        self._starts: defaultdict[str, int] = defaultdict(int)  # a new layout ends an older wait in `open`
+
+    def prepare(
+        self, claims: Claims, pg: str, branch: str, from_branch: str | None, from_snapshot: str | None
+    ) -> wire.Prepared:
+        """See `Claims.claim`; the answer has all a container needs."""
+        with self._locks.hold(pg):
+            claimed = claims.claim(pg, branch, from_branch, from_snapshot)
+        laid_out = claimed.record.stage >= Stage.LAID_OUT
+        return wire.Prepared(
+            generation=claimed.generation.id,
+            branch_id=str(claimed.manifest.branch_id),
+            tip=str(claimed.manifest.tip),
+            created_branch=claimed.created_branch,
+            laid_out=laid_out,
+            needs_layout=not laid_out,
+            command=command.container_command(self._around.version, claimed.manifest.tip),
+        )
+
+    # ---- layout
+
+    def layout(self, pg: str, generation_id: str, port: int, settings: Mapping[str, str]) -> wire.LaidOut:
+        """Everything a start needs, for checked `settings`; returns before it is on disk."""
+        began_s = wait.monotonic_s()
+        with self._locks.hold(pg):
+            generation = self._get(pg, generation_id)
+            record = _recorded(generation)
+            with layout.nobody_else(generation.paths, pg):
+                self._starts[pg] += 1
+                files, record = self._laid_out(generation, record)
+                command.write_settings(generation.paths, pg, port, settings)
+                command.write_hba(generation.paths, command.GATE_HBA)
+                records.write(generation.paths.record, replace(record, port=port))
+            if not generation.paths.marker.exists():
+                self._around.settler.settle(generation.paths.marker)
+        return wire.LaidOut(files=files, ms=_ms_since(began_s))
+
+    def _laid_out(self, generation: Generation, record: Record) -> tuple[int, Record]:
+        if record.stage >= Stage.LAID_OUT:
+            control = layout.ready_again(generation.paths)
+            crashed = control.state is not DbState.SHUT_DOWN
+            return 0, replace(record, expected_checkpoint=str(control.checkpoint), crashed=crashed)
+        tip = self._tip(record)
+        layout.lay_out(generation.paths, tip, UUID(record.branch_id))
+        done = replace(
+            record,
+            stage=Stage.LAID_OUT,
+            boot_id=self._around.boot,
+            start_lsn=str(tip.control.redo),
+            expected_checkpoint=str(tip.control.checkpoint),
+            crashed=False,
+        )
+        return tip.relation_files, done
+
+    def _tip(self, record: Record) -> Tip:
+        manifest = manifests.read_manifest(self._around.store, UUID(record.branch_id))
+        return self._around.tips.get(manifest.layers)
+
+    # ---- open
+
+    def open(self, pg: str, generation_id: str, port: int, wait_s: float, storage: StorageDoc) -> wire.Opened:
+        """Wait for the server, check it, let clients in. Raises `TimedOut`, `Corrupt`, or `Conflict` code
+        "superseded" when another layout of this pg came meanwhile."""
+        began_s = wait.monotonic_s()
+        generation = self._get(pg, generation_id)
+        start = self._starts[pg]
+
+        def still_wanted() -> None:
+            if self._starts[pg] != start or not generation.paths.root.exists():
+                raise Conflict(f'pg "{pg}" was started again or destroyed meanwhile', code="superseded")
+
+        def connect() -> gate.Session:
+            return gate.SocketSession(generation.paths, port, storage.admin_password)
+
+        session = gate.wait_until_up(connect, wait.Deadline.after(wait_s), still_wanted)
+        try:
+            with self._locks.hold(pg):
+                still_wanted()
+                found, record = self._let_in(session, self._get(pg, generation_id), storage)
+        finally:
+            session.close()
+        return wire.Opened(lsn=str(found.lsn), ms=_ms_since(began_s), recovered=record.crashed)
+
+    def _let_in(
+        self, session: gate.Session, generation: Generation, storage: StorageDoc
+    ) -> tuple[gate.Standing, Record]:
+        record = _recorded(generation)
+        found = gate.standing(session)
+        gate.check(found, gate.Expected(storage.system_identifier, Lsn.parse(record.expected_checkpoint)))
+        records.write(generation.paths.record, record.at(Stage.OPENED))
+        gate.let_clients_in(session, generation.paths, found)
+        return found, record
+
+    # ---- status
+
+    def status(self, pg: str) -> wire.ComputeStatus:
+        """The pg's one generation. Raises `NotFound` code "no_compute"."""
+        found = self._around.generations.of(pg)
+        if not found:
+            raise NotFound(f'pg "{pg}" has no data here', code="no_compute")
+        return self._status(found[-1])
+
+    def statuses(self) -> list[wire.ComputeStatus]:
+        found = [self._around.generations.of(pg) for pg in self._around.generations.pgs()]
+        return [self._status(generations[-1]) for generations in found if generations]
+
+    def writer_has_writes(self, writer: Writer) -> bool:
+        """Whether the compute a manifest names has writes; one that can't be read counts as having some."""
+        try:
+            generation = self._around.generations.read(writer.pg, writer.generation)
+        except Conflict:
+            return True
+        return self._has_writes(generation)
+
+    def _status(self, generation: Generation) -> wire.ComputeStatus:
+        record = generation.record or Record(generation.pg, generation.id, "", "")
+        trust = self._trust(record, generation) if record.stage >= Stage.LAID_OUT else None
+        return wire.ComputeStatus(
+            pg=generation.pg,
+            generation=generation.id,
+            branch=self._branch_name(record.branch_id),
+            branch_id=record.branch_id,
+            laid_out=record.stage >= Stage.LAID_OUT,
+            settling=trust is Trust.SETTLING,
+            doubtful=trust is Trust.DOUBTFUL,
+            opened=record.stage >= Stage.OPENED,
+            has_writes=self._has_writes(generation),
+            own_bytes=allocated_bytes(generation.paths.root),
+            port=record.port,
+        )
+
+    def _branch_name(self, branch_id: str) -> str | None:
+        try:
+            manifest = manifests.read_manifest(self._around.store, UUID(branch_id))
+        except (NotFound, ValueError):
+            return None
+        return None if manifest.deleted else manifest.name
+
+    def _has_writes(self, generation: Generation) -> bool:
+        record = generation.record
+        if record is None or record.stage < Stage.OPENED:
+            return False
+        return self._around.scan.has_writes(generation.paths.wal, Lsn.parse(record.start_lsn))
+
+    def _trust(self, record: Record, generation: Generation) -> Trust:
+        return marker.trust(generation.paths.marker, record.boot_id, self._around.boot)
+
+    # ---- delete
+
+    def delete(self, claims: Claims, pg: str, *, discard_writes: bool) -> None:
+        """Remove the pg's data and free its branch; that there is none is success.
+
+        Raises `Conflict` code "running", or unless told to discard "has_writes" (also "doubtful" and
+        "data_lost": what can't be read may have had some).
+        """
+        with self._locks.hold(pg):
+            if not discard_writes:
+                self._refuse_loss(claims, pg)
+            self._refuse_running(pg)
+            self._starts[pg] += 1
+            claims.release(pg)
+            self._around.generations.discard_all(pg)
+
+    def _refuse_loss(self, claims: Claims, pg: str) -> None:
+        there = self._around.generations.of(pg)
+        for manifest in claims.held_by(pg):
+            if manifest.writer and manifest.writer.generation not in [one.id for one in there]:
+                raise lost(pg)
+        for one in there:
+            if (
+                one.record
+                and one.record.stage >= Stage.OPENED
+                and self._trust(one.record, one) is Trust.DOUBTFUL
+            ):
+                raise doubtful(pg)
+            if self._has_writes(one):
+                raise Conflict(
+                    f'pg "{pg}" has writes',
+                    detail="Under durability local its data directory is their only copy.",
+                    hint=f"Give them up: neon-compose pg destroy {pg} --discard-writes",
+                    code="has_writes",
+                )
+
+    def _refuse_running(self, pg: str) -> None:
+        for generation in self._around.generations.ids(pg):
+            paths = self._around.generations.paths(pg, generation)
+            with layout.nobody_else(paths, pg):
+                self._around.scan.forget(paths.wal)
+
+    # ---- at the start of the pageserver
+
+    def resume(self) -> None:
+        """Have everything that is laid out and not marked synced and marked, if it is of this boot."""
+        for pg in self._around.generations.pgs():
+            try:
+                found = self._around.generations.of(pg)
+            except Conflict:  # doubtful; whoever uses it is told
+                continue
+            for one in found:
+                laid_out = one.record is not None and one.record.stage >= Stage.LAID_OUT
+                if laid_out and self._trust(_recorded(one), one) is Trust.SETTLING:
+                    self._around.settler.settle(one.paths.marker)
+
+    def _get(self, pg: str, generation_id: str) -> Generation:
+        if not self._around.generations.paths(pg, generation_id).root.is_dir():
+            raise NotFound(f'pg "{pg}" has no generation "{generation_id}"', code="no_generation")
+        return self._around.generations.read(pg, generation_id)
+
+
+def _recorded(generation: Generation) -> Record:
+    if generation.record is None:
+        raise NotFound(f'pg "{generation.pg}" is not prepared', code="not_prepared")
+    return generation.record
+
+
+def _ms_since(began_s: float) -> float:
+    return round((wait.monotonic_s() - began_s) * 1000, 2)

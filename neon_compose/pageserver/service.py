@@ -1,0 +1,214 @@
+"""What the pageserver can do, as plain functions of its parts; app.py gives each an address.
+
+Owns the storage's one big lock: initialise and import exclude each other and themselves.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neon_compose.compute.writes import allocated_bytes
+from neon_compose.errors import Conflict, Invalid, NotFound
+from neon_compose.model.names import parse_name
+from neon_compose.model.states import Durability
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import StorageDoc
+from neon_compose.objectstore.local import LocalStore
+from neon_compose.pageserver import restore
+from neon_compose.pageserver.birth import Birth
+from neon_compose.pageserver.branches import Branches
+from neon_compose.pageserver.claims import Claims
+from neon_compose.pageserver.computes import Computes
+from neon_compose.pageserver.dump import Format, Spool, recognise
+from neon_compose.pageserver.jobs import Job
+from neon_compose.postgres import conf
+from neon_compose.postgres.server import ADMIN, ScratchPostgres
+from neon_compose.postgres.versions import Version
+from neon_compose.wire import pageserver as wire
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Put together in __main__."""
+
+    name: str
+    store: LocalStore
+    scratch: Path
+    version: Version
+    birth: Birth
+    branches: Branches
+    claims: Claims
+    computes: Computes
+    known_settings: frozenset[str]
+    warm_up: Callable[[], None]  # loads what the first branch will ask for
+
+
+class Service:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._storage: StorageDoc | None = None
+        self._checked: set[tuple[tuple[str, str], ...]] = set()  # settings the binary has parsed
+        self._making = threading.Lock()
+        self._busy: str | None = None
+
+    # ---- the storage
+
+    def storage(self) -> StorageDoc:
+        """The storage's document, read once: it never changes. Raises `NotFound` code "no_storage"."""
+        if self._storage is None:
+            self._storage = manifests.read_storage(self._parts.store)
+        return self._storage
+
+    def status(self) -> wire.StorageStatus:
+        try:
+            doc = self.storage()
+        except NotFound:
+            return wire.StorageStatus(name=self._parts.name, empty=True, busy=self._busy)
+        store = self._parts.store
+        return wire.StorageStatus(
+            name=self._parts.name,
+            empty=False,
+            busy=self._busy,
+            storage_id=str(doc.storage_id),
+            format=doc.format,
+            postgres_major=doc.postgres_major,
+            system_identifier=doc.system_identifier,
+            default_database=doc.default_database,
+            packages=list(doc.packages),
+            created_at=doc.created,
+            branches=[one.name for one in manifests.list_branches(store)],
+            snapshots=[one.name for one in manifests.list_snapshots(store)],
+            size_bytes=allocated_bytes(store.root),
+        )
+
+    def credentials(self) -> wire.Credentials:
+        doc = self.storage()
+        return wire.Credentials(role=ADMIN, password=doc.admin_password, database=doc.default_database)
+
+    def initialise(self, job: Job) -> dict[str, Any]:
+        with self._only_maker("initialise"):
+            self._parts.birth.initialise(job)
+            self._parts.warm_up()
+        return self.status().model_dump(mode="json")
+
+    def open_spool(self) -> Spool:
+        """Where a dump goes as it arrives. Raises `Conflict` when a storage is there or being made."""
+        if self._busy is not None:
+            raise self._is_busy()
+        self._parts.birth.refuse_unless_empty()
+        folder = self._parts.scratch / f"spool-{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        return Spool(folder / "dump")
+
+    def drop_spool(self, spool: Spool) -> None:
+        spool.close()
+        shutil.rmtree(spool.path.parent, ignore_errors=True)
+
+    def import_spooled(self, spool: Spool, wanted: Format | None, job: Job) -> dict[str, Any]:
+        """A storage from the spooled dump; the spool is gone afterwards."""
+        try:
+            with self._only_maker("import"):
+                with job.step("check"):
+                    dump = recognise(spool.path, wanted)
+
+                def fill(server: ScratchPostgres) -> str:
+                    folder = spool.path.parent
+                    return restore.restore(
+                        dump, server, folder, self._parts.version.major, restore.has_locale, job
+                    ).default_database
+
+                self._parts.birth.import_dump(fill, job)
+                self._parts.warm_up()
+        finally:
+            self.drop_spool(spool)
+        return self.status().model_dump(mode="json")
+
+    @contextmanager
+    def _only_maker(self, what: str) -> Iterator[None]:
+        if not self._making.acquire(blocking=False):
+            raise self._is_busy()
+        try:
+            self._busy = what
+            yield
+        finally:
+            self._busy = None
+            self._making.release()
+
+    def _is_busy(self) -> Conflict:
+        return Conflict("the storage is being made", detail=f"By {self._busy}.", code="busy")
+
+    # ---- branches
+
+    def branches(self) -> list[wire.Branch]:
+        self.storage()
+        return self._parts.branches.show_all()
+
+    def snapshots(self) -> list[wire.Snapshot]:
+        self.storage()
+        return self._parts.branches.show_snapshots()
+
+    def create_branch(self, name: str, request: wire.BranchRequest) -> tuple[wire.Branch, bool]:
+        self.storage()
+        parse_name(name, "branch")
+        manifest, created = self._parts.branches.create(name, request.from_branch, request.from_snapshot)
+        return self._parts.branches.show(manifest), created
+
+    def delete_branch(self, name: str) -> None:
+        self.storage()
+        self._parts.branches.delete(name)
+
+    # ---- computes
+
+    def prepare(self, pg: str, request: wire.PrepareRequest) -> wire.Prepared:
+        self.storage()
+        parse_name(pg, "pg")
+        parse_name(request.branch, "branch")
+        return self._parts.computes.prepare(
+            self._parts.claims, pg, request.branch, request.from_branch, request.from_snapshot
+        )
+
+    def check_settings(
+        self, settings: Mapping[str, wire.SettingValue], durability: Durability
+    ) -> dict[str, str]:
+        """The settings as Postgres writes them. Raises `Invalid` naming what is unknown or forbidden."""
+        _refuse_durability(durability)
+        checked = conf.check_names(settings, self._parts.known_settings)
+        key = tuple(sorted(checked.items()))
+        if key and key not in self._checked:
+            conf.check_values(self._parts.version, checked)
+            self._checked.add(key)
+        return checked
+
+    def layout(self, pg: str, request: wire.LayoutRequest) -> wire.LaidOut:
+        self.storage()
+        settings = self.check_settings(request.settings, request.durability)
+        return self._parts.computes.layout(pg, request.generation, request.port, settings)
+
+    def open(self, pg: str, request: wire.OpenRequest) -> wire.Opened:
+        return self._parts.computes.open(pg, request.generation, request.port, request.wait_s, self.storage())
+
+    def compute(self, pg: str) -> wire.ComputeStatus:
+        return self._parts.computes.status(pg)
+
+    def computes(self) -> list[wire.ComputeStatus]:
+        return self._parts.computes.statuses()
+
+    def delete_compute(self, pg: str, discard_writes: bool) -> None:
+        parse_name(pg, "pg")
+        self._parts.computes.delete(self._parts.claims, pg, discard_writes=discard_writes)
+
+
+def _refuse_durability(durability: Durability) -> None:
+    if durability is not Durability.LOCAL:
+        raise Invalid(
+            f'durability "{durability}" is not available yet',
+            detail="Commits are kept by the compute's own disk: durability local.",
+            code="not_available",
+        )

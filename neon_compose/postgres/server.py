@@ -1,0 +1,309 @@
+"""A private Postgres over a scratch data directory, and the programs that work on it.
+
+Owns: `run` (one program to its end, watched), and `Cluster` (initdb, start, stop, SQL over its socket).
+Does not do: computes (they run in containers of their own) and anything durable: initdb doesn't sync.
+
+Invariant: no process outlives the call or context that started it. `watch` is called about every 50 ms
+while something runs; what it raises (a cancelled request, say) kills the process group and is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+import psycopg
+
+from neon_compose import wait
+from neon_compose.errors import NeonError, TimedOut, Unavailable
+from neon_compose.postgres import conf
+from neon_compose.postgres.versions import WAL_SEGMENT_MB, Version
+
+ADMIN = "neon_admin"
+PORT = 5432  # names the socket file; the scratch server has no TCP port
+
+_WATCH_S = 0.05
+_START_S = 60.0
+_STOP_S = 300.0  # the last checkpoint writes all dirty buffers
+_REAP_S = 10.0
+_TAIL_BYTES = 4000
+_TAIL_LINES = 20
+
+Watch = Callable[[], None]
+WatchPid = Callable[[int], None]
+
+
+def ignore(_pid: int) -> None:
+    """A watch that watches nothing."""
+
+
+class ProgramFailed(NeonError):
+    """A program ended with an error; `last_lines` is the end of what it said."""
+
+    kind, status, exit_code = "bug", 500, 70
+
+    def __init__(self, program: str, returncode: int, last_lines: str) -> None:
+        super().__init__(f"{program} failed", detail=last_lines or f"It exited with {returncode}.")
+        self.program = program
+        self.returncode = returncode
+        self.last_lines = last_lines
+
+
+class ScratchPostgres(Protocol):
+    """What making a storage needs from Postgres; tests have a fake of it.
+
+    Order: `init`, then any number of `running` contexts, inside which `execute` and `run` work.
+    Leaving `running` without an error is a clean shutdown (a checkpoint is the last WAL record);
+    leaving it with one kills the server. `run` raises `ProgramFailed`.
+    """
+
+    @property
+    def pgdata(self) -> Path: ...
+
+    def init(self, password: str, watch: Watch) -> None: ...
+
+    def running(self, settings: Mapping[str, str]) -> AbstractContextManager[None]: ...
+
+    def execute(self, database: str, sql: str) -> list[tuple[object, ...]]: ...
+
+    def run(
+        self, program: str, args: Sequence[str], *, watch: WatchPid = ignore, stdin: IO[bytes] | None = None
+    ) -> str: ...
+
+
+class Cluster:
+    """A data directory of our own in `home` (an empty folder), served over a socket in `home` only."""
+
+    def __init__(self, version: Version, home: Path) -> None:
+        self._version = version
+        self._home = home
+        self._log = home / "postgres.log"
+
+    @property
+    def pgdata(self) -> Path:
+        return self._home / "data"
+
+    def init(self, password: str, watch: Watch) -> None:
+        """initdb: data checksums, 4 MiB WAL segments, UTF-8 with the builtin C.UTF-8 (which sorts the
+        same on every machine), `ADMIN` as bootstrap superuser."""
+        secret = self._home / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(password + "\n")
+        try:
+            self._run(self._initdb_args(secret), watch=lambda _: watch())
+        finally:
+            secret.unlink()
+
+    def _initdb_args(self, secret: Path) -> list[str]:
+        return [
+            str(self._version.program("initdb")),
+            f"--pgdata={self.pgdata}",
+            f"--username={ADMIN}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--data-checksums",
+            f"--wal-segsize={WAL_SEGMENT_MB}",
+            "--no-sync",
+            "--no-instructions",
+        ]
+
+    @contextmanager
+    def running(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Serve while the context lasts; see `ScratchPostgres`."""
+        self._configure(settings)
+        process = self._spawn()
+        try:
+            self._await_ready(process)
+            yield
+        except BaseException:
+            _quit_server(process)
+            raise
+        self._stop(process)
+
+    def execute(self, database: str, sql: str) -> list[tuple[object, ...]]:
+        """Run one statement as `ADMIN`, outside a transaction; its rows if it has any."""
+        try:
+            with psycopg.connect(
+                host=str(self._home), port=PORT, user=ADMIN, dbname=database, autocommit=True
+            ) as session:
+                cursor = session.execute(sql.encode())
+                return list(cursor.fetchall()) if cursor.description else []
+        except psycopg.Error as error:
+            raise Unavailable(
+                "SQL on the scratch server failed",
+                detail=f"{str(error).strip()}\n{self.last_words()}".strip(),
+                code="scratch_sql",
+            ) from error
+
+    def run(
+        self, program: str, args: Sequence[str], *, watch: WatchPid = ignore, stdin: IO[bytes] | None = None
+    ) -> str:
+        """Run a client program against the server to its end; what it said at last. `watch` gets its pid."""
+        command = [str(self._version.program(program)), *args]
+        return self._run(command, watch=watch, stdin=stdin, env=self._client_env())
+
+    def _client_env(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self._version.bin_dir}:/usr/bin:/bin",
+            "HOME": str(self._home),
+            "LC_ALL": "C.UTF-8",
+            "PGHOST": str(self._home),
+            "PGPORT": str(PORT),
+            "PGUSER": ADMIN,
+            "PGDATABASE": "postgres",
+            "PSQLRC": os.devnull,
+            "PSQL_HISTORY": os.devnull,
+        }
+
+    def last_words(self) -> str:
+        """The end of the server's log."""
+        return tail(self._log)
+
+    def _configure(self, settings: Mapping[str, str]) -> None:
+        ours = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": str(self._home),
+            "unix_socket_permissions": "0700",
+            "logging_collector": "off",
+            "log_line_prefix": "%m [%p] ",
+            "log_checkpoints": "off",
+        }
+        text = conf.render([*settings.items(), *ours.items()], "scratch server")
+        (self.pgdata / "postgresql.conf").write_text(text)
+        # Only this uid can reach the socket's folder, and nobody else runs as this uid.
+        (self.pgdata / "pg_hba.conf").write_text("local all all trust\n")
+        self._home.chmod(0o700)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [str(self._version.program("postgres")), "-D", str(self.pgdata)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._home,
+                start_new_session=True,
+            )
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        def ready() -> bool:
+            try:
+                psycopg.connect(host=str(self._home), port=PORT, user=ADMIN, dbname="postgres").close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        def alive() -> None:
+            if process.poll() is not None:
+                raise Unavailable("the scratch server did not start", detail=self.last_words())
+
+        deadline = wait.Deadline.after(_START_S)
+        wait.until("the scratch server", ready, deadline, alive=alive, last_words=self.last_words)
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """A fast shutdown; on any other end than a clean one the server is killed and it is an error."""
+        process.send_signal(signal.SIGINT)
+        try:
+            returncode = process.wait(_STOP_S)
+        except subprocess.TimeoutExpired as error:
+            _quit_server(process)
+            raise TimedOut(
+                "timed out waiting for the scratch server to stop", detail=self.last_words()
+            ) from error
+        if returncode:
+            raise Unavailable("the scratch server did not stop cleanly", detail=self.last_words())
+
+    def _run(
+        self,
+        command: Sequence[str],
+        *,
+        watch: WatchPid,
+        stdin: IO[bytes] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        said = self._home / "program.log"
+        said.write_bytes(b"")
+        return run(command, said, watch=watch, stdin=stdin, env=env, cwd=self._home)
+
+
+def run(
+    command: Sequence[str],
+    said: Path,
+    *,
+    watch: WatchPid,
+    stdin: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Run a program to its end, its output in the file `said`; the output's tail. Raises `ProgramFailed`."""
+    with said.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    try:
+        returncode = _watched(process, watch)
+    except BaseException:
+        _kill_group(process)
+        raise
+    if returncode:
+        raise ProgramFailed(Path(command[0]).name, returncode, tail(said))
+    return tail(said)
+
+
+def _watched(process: subprocess.Popen[bytes], watch: WatchPid) -> int:
+    while True:
+        try:
+            return process.wait(_WATCH_S)
+        except subprocess.TimeoutExpired:
+            watch(process.pid)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process we started in its own session, and all its children, and reap it.
+
+    Reaping comes last, so the group id can't have gone to somebody else.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(_REAP_S)
+
+
+def _quit_server(process: subprocess.Popen[bytes]) -> None:
+    """End a server without a checkpoint, its children first.
+
+    Each child of a postmaster leads a group of its own, so a SIGKILL to the postmaster's would leave them
+    writing into a folder that is about to be removed. On SIGQUIT the postmaster ends and reaps them all,
+    by SIGKILL after 5 s.
+    """
+    process.send_signal(signal.SIGQUIT)
+    try:
+        process.wait(_REAP_S)
+    except subprocess.TimeoutExpired:
+        _kill_group(process)
+
+
+def tail(path: Path) -> str:
+    """The last lines of a log file; empty if there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])

@@ -1,0 +1,1 @@
+"""Messages and typed clients between components: `rest` is the public API, `pageserver` the internal one."""

@@ -1,0 +1,161 @@
+"""Messages between the controller and a storage's pageserver (internal HTTP, port 6400).
+
+Requests refuse unknown fields; responses ignore them, so that a newer pageserver can say more.
+LSNs are text like 0/1A2B3C4D, ids are UUIDs as text, times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neon_compose.model.states import Durability
+
+PORT = 6400
+
+SettingValue = str | bool | int | float
+ImportFormat = Literal["auto", "plain", "custom", "directory", "tar"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# ---- the storage ---------------------------------------------------------------------------------
+
+
+class InitialiseRequest(_Request):
+    source: Literal["init"] = "init"
+
+
+class StorageStatus(_Response):
+    """What is under /storage. All fields but the first three are None or 0 while `empty`."""
+
+    name: str
+    empty: bool
+    busy: str | None = None  # "initialise" or "import" while one runs
+    storage_id: str | None = None
+    format: int | None = None
+    postgres_major: int | None = None
+    system_identifier: int | None = None
+    default_database: str | None = None
+    packages: list[str] = Field(default_factory=list)
+    created_at: datetime | None = None
+    branches: list[str] = Field(default_factory=list)
+    snapshots: list[str] = Field(default_factory=list)
+    size_bytes: int = 0  # allocated bytes of the storage tree
+
+
+class Credentials(_Response):
+    """The role every storage has. Secret: kept out of logs, labels and `StorageStatus`."""
+
+    role: str
+    password: str
+    database: str
+
+
+# ---- branches and snapshots ----------------------------------------------------------------------
+
+
+class BranchRequest(_Request):
+    """Where a new branch starts: a snapshot, or a branch's end, or a snapshot on a branch's ancestry."""
+
+    from_branch: str | None = None
+    from_snapshot: str | None = None
+
+
+class Branch(_Response):
+    name: str
+    id: str
+    parent: str | None = None  # the parent's name, or its id when the name is gone
+    snapshot: str | None = None  # a snapshot's name if the branch starts at one
+    start_lsn: str
+    writer: str | None = None  # the pg that is primary
+    has_writes: bool = False
+    created_at: datetime
+
+
+class Snapshot(_Response):
+    name: str
+    branch: str | None  # None when the branch is gone
+    branch_id: str
+    lsn: str
+    created_at: datetime
+
+
+# ---- computes ------------------------------------------------------------------------------------
+
+
+class PrepareRequest(_Request):
+    """`from_*` make the branch when it isn't there; without them it must be there."""
+
+    branch: str
+    from_branch: str | None = None
+    from_snapshot: str | None = None
+
+
+class Prepared(_Response):
+    """The branch exists, this pg is its writer, and the generation's folder can be bind-mounted.
+
+    `command` is the compute container's whole command. `generation` stays the same until the pg is
+    deleted or its doubtful data is laid out again.
+    """
+
+    generation: str
+    branch_id: str
+    tip: str
+    created_branch: bool
+    laid_out: bool
+    needs_layout: bool  # the first `layout` call will make the files; later ones only rewrite settings
+    command: list[str]
+
+
+class SettingsRequest(_Request):
+    """Checked as `layout` would, without touching anything."""
+
+    settings: dict[str, SettingValue] = Field(default_factory=dict)
+    durability: Durability = Durability.LOCAL
+
+
+class LayoutRequest(_Request):
+    generation: str
+    port: int = Field(ge=1, le=65535)
+    settings: dict[str, SettingValue] = Field(default_factory=dict)
+    durability: Durability = Durability.LOCAL
+
+
+class LaidOut(_Response):
+    files: int  # relation files made; 0 when only settings were rewritten
+    ms: float
+
+
+class OpenRequest(_Request):
+    generation: str
+    port: int = Field(ge=1, le=65535)
+    wait_s: float = Field(default=60.0, gt=0, le=3600)
+
+
+class Opened(_Response):
+    lsn: str
+    ms: float
+    recovered: bool = False  # crash recovery ran
+
+
+class ComputeStatus(_Response):
+    pg: str
+    generation: str
+    branch: str | None  # None when the branch's name is gone
+    branch_id: str
+    laid_out: bool
+    settling: bool  # its files aren't known to be on disk yet
+    doubtful: bool = False  # laid out in another boot and never marked
+    opened: bool = False  # the gate let clients in at least once
+    has_writes: bool
+    own_bytes: int
+    port: int | None = None

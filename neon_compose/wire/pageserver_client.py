@@ -1,0 +1,214 @@
+"""The typed client of a pageserver: one method per call, problems become errors.
+
+Nothing answering is `Unavailable`, no answer in time `TimedOut`. Every call may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from neon_compose.errors import NeonError, TimedOut, Unavailable, from_problem
+from neon_compose.model.states import Durability
+from neon_compose.wire import ndjson
+from neon_compose.wire.pageserver import (
+    Branch,
+    BranchRequest,
+    ComputeStatus,
+    Credentials,
+    InitialiseRequest,
+    LaidOut,
+    LayoutRequest,
+    Opened,
+    OpenRequest,
+    Prepared,
+    PrepareRequest,
+    SettingsRequest,
+    SettingValue,
+    Snapshot,
+    StorageStatus,
+)
+
+_CALL_S = 60.0
+_CONNECT_S = 5.0
+_MARGIN_S = 5.0  # the server gives up first, and says why
+
+_BRANCHES = TypeAdapter(list[Branch])
+_SNAPSHOTS = TypeAdapter(list[Snapshot])
+_COMPUTES = TypeAdapter(list[ComputeStatus])
+
+
+class PageserverClient:
+    """Calls to one pageserver; thread-safe, keeps its connections open. `transport` is the test seam."""
+
+    def __init__(self, base_url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
+            transport=transport,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> PageserverClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ---- the storage
+
+    def healthy(self) -> bool:
+        """Whether it answers; needs no token."""
+        try:
+            return self._http.get("/healthz", timeout=2.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def status(self) -> StorageStatus:
+        return StorageStatus.model_validate(self._call("GET", "/v1/status"))
+
+    def credentials(self) -> Credentials:
+        return Credentials.model_validate(self._call("GET", "/v1/credentials"))
+
+    def initialise(self) -> Iterator[ndjson.Event]:
+        """Make the storage if there is none; steps, then a `Result` holding a `StorageStatus`."""
+        return self._stream("POST", "/v1/initialise", body=InitialiseRequest())
+
+    def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]:
+        """Make the storage from a dump; closing the iterator cancels the import, which leaves nothing."""
+        return self._stream("PUT", "/v1/import", params={"format": fmt}, chunks=chunks)
+
+    # ---- branches and snapshots
+
+    def branches(self) -> list[Branch]:
+        return _BRANCHES.validate_python(self._call("GET", "/v1/branches"))
+
+    def snapshots(self) -> list[Snapshot]:
+        return _SNAPSHOTS.validate_python(self._call("GET", "/v1/snapshots"))
+
+    def create_branch(
+        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> tuple[Branch, bool]:
+        """The branch, and whether this call made it."""
+        body = BranchRequest(from_branch=from_branch, from_snapshot=from_snapshot)
+        response = self._send("PUT", f"/v1/branches/{name}", body)
+        return Branch.model_validate(response.json()), response.status_code == httpx.codes.CREATED
+
+    def delete_branch(self, name: str) -> None:
+        self._send("DELETE", f"/v1/branches/{name}")
+
+    # ---- computes
+
+    def prepare(
+        self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> Prepared:
+        body = PrepareRequest(branch=branch, from_branch=from_branch, from_snapshot=from_snapshot)
+        return Prepared.model_validate(self._call("POST", f"/v1/computes/{pg}/prepare", body))
+
+    def check_settings(
+        self, settings: Mapping[str, SettingValue], durability: Durability = Durability.LOCAL
+    ) -> None:
+        """Raise `Invalid` for what `layout` would refuse; touches nothing."""
+        self._send("POST", "/v1/settings", SettingsRequest(settings=dict(settings), durability=durability))
+
+    def layout(
+        self,
+        pg: str,
+        generation: str,
+        port: int,
+        settings: Mapping[str, SettingValue],
+        durability: Durability = Durability.LOCAL,
+    ) -> LaidOut:
+        body = LayoutRequest(generation=generation, port=port, settings=dict(settings), durability=durability)
+        return LaidOut.model_validate(self._call("POST", f"/v1/computes/{pg}/layout", body))
+
+    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened:
+        """Returns when TCP clients get in."""
+        body = OpenRequest(generation=generation, port=port, wait_s=wait_s)
+        timeout_s = wait_s + _MARGIN_S
+        return Opened.model_validate(self._call("POST", f"/v1/computes/{pg}/open", body, timeout_s))
+
+    def compute(self, pg: str) -> ComputeStatus:
+        return ComputeStatus.model_validate(self._call("GET", f"/v1/computes/{pg}"))
+
+    def computes(self) -> list[ComputeStatus]:
+        return _COMPUTES.validate_python(self._call("GET", "/v1/computes"))
+
+    def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None:
+        flag = "true" if discard_writes else "false"
+        self._send("DELETE", f"/v1/computes/{pg}?discard_writes={flag}")
+
+    # ---- transport
+
+    def _call(self, method: str, path: str, body: BaseModel | None = None, timeout_s: float = _CALL_S) -> Any:
+        return self._send(method, path, body, timeout_s).json()
+
+    def _send(
+        self, method: str, path: str, body: BaseModel | None = None, timeout_s: float = _CALL_S
+    ) -> httpx.Response:
+        timeout = httpx.Timeout(timeout_s, connect=_CONNECT_S)
+        content = body.model_dump_json() if body is not None else None
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        try:
+            response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http.base_url, error) from error
+        _raise_problem(response)
+        return response
+
+    def _stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | None = None,
+        params: Mapping[str, str] | None = None,
+        chunks: Iterator[bytes] | None = None,
+    ) -> Iterator[ndjson.Event]:
+        content: Iterator[bytes] | str = body.model_dump_json() if body is not None else (chunks or iter(()))
+        kind = "application/json" if body is not None else "application/octet-stream"
+        try:
+            with self._http.stream(
+                method,
+                path,
+                params=params,
+                content=content,
+                headers={"Content-Type": kind},
+                timeout=httpx.Timeout(None, connect=_CONNECT_S),
+            ) as response:
+                if response.is_error:
+                    response.read()
+                _raise_problem(response)
+                yield from ndjson.decode(response.iter_lines())
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+
+def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> NeonError:
+    if isinstance(error, httpx.ReadTimeout):
+        return TimedOut(f"the pageserver at {url} gave no answer in time", code="pageserver_slow")
+    return Unavailable(
+        f"the pageserver at {url} does not answer",
+        detail=f"{type(error).__name__}: {error}",
+        code="pageserver_down",
+    )
+
+
+def _raise_problem(response: httpx.Response) -> None:
+    if not response.is_error:
+        return
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {"title": f"HTTP status {response.status_code}", "detail": response.text[:500]}
+    raise from_problem(problem if isinstance(problem, dict) else {})

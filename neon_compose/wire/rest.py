@@ -1,0 +1,226 @@
+"""Messages of the public REST API on :3000; the CLI and the API share them.
+
+Requests refuse unknown fields; responses ignore them, so that an older CLI reads a newer controller.
+Names are checked by the API with `model.names`, sources with `model.source`: here they are text.
+Aliases (`import`, `from`) are what goes over the wire; `model_dump(mode="json")` writes them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+
+from neon_compose.model.states import Component, Durability, PgState, StorageType
+
+PORT = 3000
+
+SettingValue = str | bool | int | float
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+# ---- requests ------------------------------------------------------------------------------------
+
+
+class StorageIn(_Request):
+    """PUT /storages. With `import` (an absolute path on the engine's machine) the answer is NDJSON."""
+
+    name: str
+    type: StorageType
+    path: str | None = None
+    import_: str | None = Field(default=None, validation_alias="import", serialization_alias="import")
+
+
+class PgIn(_Request):
+    """PUT /pgs. What is None stays as it is when the pg exists, else gets its default."""
+
+    name: str
+    storage_name: str
+    branch: str | None = None
+    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    port: Annotated[StrictInt, Field(ge=1024, le=65535)] | None = None
+    settings: dict[str, SettingValue] | None = None
+    durability: Durability | None = None
+    start: StrictBool = False
+
+
+class PgVerb(StrEnum):
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    PROMOTE = "promote"
+    CHECKOUT = "checkout"
+
+
+class PgAction(_Request):
+    """POST /pgs/{p}/actions. `is_replica` is the RFC's field: "replica" or a boolean."""
+
+    action: PgVerb
+    is_replica: Literal["replica"] | StrictBool | None = None
+
+
+class BranchIn(_Request):
+    """PUT /storages/{s}/branches/{b}. Without `from` the branch must exist."""
+
+    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+
+
+class StackIn(_Request):
+    """PUT /stack. `config` is a resolved stack file (`StackFile.as_document`), `images` component -> tag."""
+
+    config: dict[str, Any]
+    images: dict[str, str] = Field(default_factory=dict)
+    prune: StrictBool = False
+
+
+# ---- answers -------------------------------------------------------------------------------------
+
+
+class StorageState(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    MISSING = "missing"  # a document, but no container
+    FAILED = "failed"  # a container, but nothing in it answers
+
+
+class StorageOut(_Response):
+    """A storage. What only its pageserver knows is None or empty while that does not run."""
+
+    name: str
+    type: StorageType
+    path: str | None = None  # the host folder; None for a volume
+    state: StorageState
+    storage_id: str | None = None
+    postgres: int | None = None
+    default_database: str | None = None
+    branches: list[str] = Field(default_factory=list)
+    snapshots: list[str] = Field(default_factory=list)
+    size_bytes: int | None = None
+    created_at: datetime | None = None
+    note: str | None = None
+
+
+class PgOut(_Response):
+    """A pg. `settling`, `has_writes` and `own_bytes` are None while its storage does not answer."""
+
+    name: str
+    storage_name: str
+    branch: str
+    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    state: PgState
+    port: int
+    durability: Durability
+    settings: dict[str, SettingValue] = Field(default_factory=dict)
+    restart_needed: bool = False
+    settling: bool | None = None
+    has_writes: bool | None = None
+    own_bytes: int | None = None
+    note: str | None = None
+    url: str  # without the password
+    created_at: datetime
+    pod: str | None = None  # the container that publishes its port
+
+
+class PgUrl(_Response):
+    """GET /pgs/{p}/url: with the password. `direct` and `socket` work on a Linux engine's own machine."""
+
+    url: str
+    direct: str | None = None
+    socket: str | None = None
+
+
+class BranchOut(_Response):
+    storage_name: str
+    name: str
+    id: str
+    parent: str | None = None
+    snapshot: str | None = None
+    writer: str | None = None
+    has_writes: bool = False
+    created_at: datetime
+
+
+class SnapshotOut(_Response):
+    storage_name: str
+    name: str
+    branch: str | None = None
+    lsn: str
+    created_at: datetime
+
+
+class ComponentOut(_Response):
+    """A container of the stack. `healthy` is None where nothing can be asked (pods)."""
+
+    name: str
+    component: Component
+    image: str
+    state: str  # the engine's word: running, exited, created, …
+    healthy: bool | None = None
+    storage: str | None = None
+    pg: str | None = None
+    ports: str | None = None
+    address: str | None = None
+    created_at: datetime | None = None
+    outdated: bool = False  # made from another image than the stack's
+
+
+class StatusOut(_Response):
+    """GET /status: the whole stack at a glance."""
+
+    stack: str
+    version: str
+    busy: str | None = None  # "starting", "stopping" or None
+    problems: list[str] = Field(default_factory=list)
+    components: list[ComponentOut] = Field(default_factory=list)
+    storages: list[StorageOut] = Field(default_factory=list)
+    pgs: list[PgOut] = Field(default_factory=list)
+
+
+class PlannedStep(_Response):
+    action: str
+    target: str
+    why: str = ""
+
+
+class PlanOut(_Response):
+    """The answer to any mutating call with `?dry_run=true`."""
+
+    plan: list[PlannedStep]
+
+
+class StackOut(_Response):
+    """The last line of PUT /stack and POST /stack/stop. `problems` are what could not be brought up."""
+
+    stack: str
+    pgs: list[PgOut] = Field(default_factory=list)
+    storages: list[StorageOut] = Field(default_factory=list)
+    problems: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Problem(_Response):
+    """RFC 9457 problem document; `errors.from_problem` rebuilds the error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    hint: str = ""
+    code: str
+    kind: str
+
+
+def _flag(value: object) -> object:
+    """An empty flag (`?dry_run`) is a true one."""
+    return True if value == "" else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
