@@ -1,0 +1,88 @@
+"""The controller's process: everything is put together here, and only here.
+
+NEON_STACK   the stack's name               NEON_STATE  its state volume, default /state
+NEON_IMAGES  JSON, component -> image tag   NEON_HOSTS  more names the API answers to, by commas
+NEON_SELF    the controller's own container, empty outside of one
+NEON_LISTEN  address:port, default 0.0.0.0:3000
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from neon_compose import log, settings
+from neon_compose.api.app import create_app
+from neon_compose.controller.desired import Documents
+from neon_compose.controller.pageservers import over_http
+from neon_compose.controller.secrets import ensure_secrets
+from neon_compose.controller.site import Site
+from neon_compose.controller.specs import state_volume
+from neon_compose.engine.docker import connect
+from neon_compose.engine.runtime import Engine, Kind
+from neon_compose.errors import NeonError
+from neon_compose.model.names import parse_name
+
+_DRAIN_S = 20  # for open requests; the stack's own stop follows
+
+
+def main() -> None:
+    log.configure()
+    try:
+        site = make_site()
+    except NeonError as error:
+        log.get(__name__).error("%s (%s) %s", error.message, error.detail, error.hint)
+        sys.exit(error.exit_code)
+    hosts = frozenset(filter(None, settings.text("NEON_HOSTS").split(",")))
+    host, _, port = settings.text("NEON_LISTEN", "0.0.0.0:3000").rpartition(":")
+    uvicorn.run(
+        create_app(site, hosts),
+        host=host,
+        port=int(port),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
+def make_site() -> Site:
+    """The site of this process: engine, documents, secrets. `Unavailable` without an engine."""
+    stack = parse_name(settings.text("NEON_STACK", "neon"), "stack")
+    root = Path(settings.text("NEON_STATE", "/state"))
+    me = settings.text("NEON_SELF") or None
+    engine = connect()
+    documents = Documents(root)
+    secrets = ensure_secrets(root)
+    _adopt_images(documents, json.loads(settings.text("NEON_IMAGES", "{}")))
+    return Site(
+        stack=stack,
+        engine=engine,
+        documents=documents,
+        secrets=secrets,
+        pageservers=over_http(secrets.internal_token),
+        state_path=_state_on_engine(engine, stack, root, me),
+        me=me,
+    )
+
+
+def _adopt_images(documents: Documents, images: dict[str, str]) -> None:
+    """Images of the environment win: an `up` of a newer version started this process with them."""
+    before = documents.read().stack
+    if images and {**before.images, **images} != before.images:
+        documents.put(before.model_copy(update={"images": {**before.images, **images}}))
+
+
+def _state_on_engine(engine: Engine, stack: str, root: Path, me: str | None) -> str:
+    """Where the engine sees the state volume; outside of a container it is the folder itself."""
+    if me is None:
+        return str(root.absolute())
+    volume = engine.observe(stack, (Kind.VOLUME,)).volume(state_volume(stack))
+    return volume.mountpoint if volume is not None else str(root)
+
+
+if __name__ == "__main__":
+    main()

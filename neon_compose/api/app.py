@@ -1,0 +1,61 @@
+"""The application: routes, guard, problems, and what happens when it starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import Depends, FastAPI
+
+from neon_compose import __version__
+from neon_compose.api import pgs, problems, stack, storages
+from neon_compose.api.deps import known_query
+from neon_compose.api.guard import Guard
+from neon_compose.controller import stack as whole
+from neon_compose.controller.site import REQUESTS, Site
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """Postgres with storage apart from compute, in containers.
+
+Every call but /healthz, /docs and this document needs the token, as Bearer or as the password of Basic
+(`neon-compose token` prints it). Errors are RFC 9457 problem documents. Every call that changes
+something takes `?dry_run=true`; repeating one is success."""
+
+
+def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: bool = True) -> FastAPI:
+    """`owns_stack`: bring back what documents want at start, and stop all of it in order at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = REQUESTS
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REQUESTS))
+        if owns_stack:
+            site.workers.submit(whole.bring_back, site)
+        else:
+            site.ready.set()
+        yield
+        if owns_stack:
+            log.info("stopping the stack")
+            await asyncio.to_thread(whole.stop, site)
+
+    app = FastAPI(
+        title="neon-compose",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        dependencies=[Depends(known_query)],
+    )
+    app.state.site = site
+    for module in (storages, pgs, stack):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(Guard, token=site.secrets.token, hosts=hosts)
+    return app

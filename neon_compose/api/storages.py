@@ -1,0 +1,143 @@
+"""/storages, /snapshots: where data lives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from neon_compose.api import streams
+from neon_compose.api.deps import DryRun, Name, SiteOf, checked_name, planned
+from neon_compose.api.problems import responses
+from neon_compose.api.upload import UploadResponse
+from neon_compose.controller import branches, storages
+from neon_compose.controller.steps import Plan
+from neon_compose.controller.storages import Upload
+from neon_compose.model.states import StorageType
+from neon_compose.wire.pageserver import ImportFormat
+from neon_compose.wire.rest import BranchIn, BranchOut, Flag, PlanOut, SnapshotOut, StorageIn, StorageOut
+
+router = APIRouter(tags=["storages"])
+
+_NDJSON: dict[int | str, dict[str, Any]] = {
+    200: {"content": {streams.MEDIA_TYPE: {}}, "description": "steps, then `result` or `problem`"}
+}
+_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.get("/storages", responses=responses())
+def list_storages(site: SiteOf) -> list[StorageOut]:
+    return storages.list_all(site)
+
+
+@router.put(
+    "/storages",
+    responses={**responses(400, 404, 409, 413, 422), 201: {"model": StorageOut}},
+    response_model=StorageOut | PlanOut,
+)
+def attach_storage(site: SiteOf, body: StorageIn, response: Response, dry_run: DryRun = False) -> Any:
+    """Attach: 201 if it is new, 200 if it is as asked. With `import` the answer is NDJSON."""
+    checked_name(body.name, "storage")
+    if body.import_ is not None and not dry_run:
+        return streams.ndjson(lambda emit: _attached(storages.attach(site, body, emit)))
+    found = storages.attach(site, body, dry_run=dry_run)
+    if isinstance(found, Plan):
+        return planned(found)
+    out, new = found
+    response.status_code = 201 if new else 200
+    return out
+
+
+@router.get("/storages/{storage}", responses=responses(404, 422))
+def show_storage(site: SiteOf, storage: Name) -> StorageOut:
+    return storages.show(site, checked_name(storage, "storage"))
+
+
+@router.delete(
+    "/storages/{storage}", status_code=204, response_model=None, responses=responses(404, 409, 422)
+)
+def detach_storage(
+    site: SiteOf, storage: Name, purge: Flag = False, dry_run: DryRun = False
+) -> Response | PlanOut:
+    """Detach; the data stays unless `purge`."""
+    plan = storages.detach(site, checked_name(storage, "storage"), purge=purge, dry_run=dry_run)
+    return _done(plan, dry_run)
+
+
+@router.put(
+    "/storages/{storage}/import",
+    responses={**responses(409, 422), **_NDJSON},
+    response_class=UploadResponse,
+    openapi_extra={"requestBody": _BINARY},
+)
+async def import_storage(
+    site: SiteOf,
+    storage: Name,
+    fmt: Annotated[ImportFormat, Query(alias="format")] = "auto",
+    kind: Annotated[StorageType, Query(alias="type")] = StorageType.NATIVE,
+    path: str | None = None,
+) -> UploadResponse:
+    """Attach a new storage with the dump that is this request's body, of any size. NDJSON back.
+
+    A failure, or a client that goes away, removes what this request made.
+    """
+    request = StorageIn(name=checked_name(storage, "storage"), type=kind, path=path)
+    return UploadResponse(
+        lambda emit, chunks: _attached(storages.attach(site, request, emit, Upload(fmt, chunks)))
+    )
+
+
+def _attached(found: tuple[StorageOut, bool] | Plan) -> StorageOut:
+    assert not isinstance(found, Plan)
+    return found[0]
+
+
+def _done(plan: Plan, dry_run: bool) -> Response | PlanOut:
+    return planned(plan) if dry_run else Response(status_code=204)
+
+
+# ---- branches
+
+
+@router.get("/storages/{storage}/branches", responses=responses(404, 422))
+def list_branches(site: SiteOf, storage: Name) -> list[BranchOut]:
+    return branches.list_of(site, checked_name(storage, "storage"))
+
+
+@router.get("/storages/{storage}/branches/{branch}", responses=responses(404, 422))
+def show_branch(site: SiteOf, storage: Name, branch: Name) -> BranchOut:
+    return branches.show(site, checked_name(storage, "storage"), checked_name(branch, "branch"))
+
+
+@router.put(
+    "/storages/{storage}/branches/{branch}",
+    responses={**responses(400, 404, 409, 413, 422), 201: {"model": BranchOut}},
+    response_model=BranchOut | PlanOut,
+)
+def put_branch(
+    site: SiteOf, storage: Name, branch: Name, body: BranchIn, response: Response, dry_run: DryRun = False
+) -> Any:
+    """Make a branch: 201 if it is new, 200 if it is as asked."""
+    storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    found = branches.put(site, storage, branch, body.from_, dry_run=dry_run)
+    if isinstance(found, Plan):
+        return planned(found)
+    out, new = found
+    response.status_code = 201 if new else 200
+    return out
+
+
+@router.delete(
+    "/storages/{storage}/branches/{branch}",
+    status_code=204,
+    response_model=None,
+    responses=responses(404, 409, 422),
+)
+def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response | PlanOut:
+    storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    return _done(branches.delete(site, storage, branch, dry_run=dry_run), dry_run)
+
+
+@router.get("/snapshots", responses=responses())
+def list_snapshots(site: SiteOf) -> list[SnapshotOut]:
+    return branches.snapshots(site)

@@ -1,0 +1,139 @@
+"""What can be asked of branches and snapshots, and where a pg's branch starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neon_compose.controller import plan, render
+from neon_compose.controller import steps as do
+from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.plan import BranchStart
+from neon_compose.controller.site import Site
+from neon_compose.controller.sources import resolve
+from neon_compose.controller.steps import Plan
+from neon_compose.errors import Invalid, NotFound
+from neon_compose.model.nearest import did_you_mean
+from neon_compose.model.source import Source, parse_source
+from neon_compose.wire.pageserver import Branch
+from neon_compose.wire.rest import BranchOut, SnapshotOut
+
+Known = Mapping[str, Mapping[str, Branch]]  # storage -> branch name -> branch
+
+
+def known(site: Site, snap: Snapshot, storage: str, source: Source | None) -> Known:
+    """The branches of `storage` and, for a bare source, of all storages that answer."""
+    servers = {storage: site.pageserver(snap, storage)}
+    if source is not None and source.storage is None:
+        servers = site.answering(snap)
+    if len(servers) == 1:
+        found = [server.branches() for server in servers.values()]
+    else:
+        found = list(site.workers.map(lambda server: server.branches(), servers.values()))
+    return {name: {one.name: one for one in branches} for name, branches in zip(servers, found, strict=True)}
+
+
+def start_of(
+    snap: Snapshot, storage: str, branch: str, source: Source | None, known: Known
+) -> BranchStart | None:
+    """Where `branch` starts by `source`; None without a source, when the branch has to be there."""
+    there = branch in known.get(storage, {})
+    if source is None:
+        if not there:
+            raise _no_branch(storage, branch, known)
+        return None
+    origin = resolve(source, snap.desired, known)
+    if origin.storage != storage:
+        raise Invalid(
+            f'source "{source}" is in storage "{origin.storage}", not in "{storage}"',
+            detail="A branch shares its parent's layers, so it is in the same storage.",
+            hint=f'Name storage "{origin.storage}" instead.',
+            code="other_storage",
+        )
+    return BranchStart(origin, there)
+
+
+def _no_branch(storage: str, branch: str, known: Known) -> NotFound:
+    return NotFound(
+        f'branch "{storage}/{branch}" does not exist',
+        detail=did_you_mean(branch, known.get(storage, {})),
+        hint='To make it, say what it starts from ("from"): [STORAGE/]NAME[@SNAPSHOT].',
+        code="no_such_branch",
+    )
+
+
+# ---- requests
+
+
+def list_of(site: Site, storage: str) -> list[BranchOut]:
+    snap = site.snapshot()
+    return [render.branch_out(storage, one) for one in site.pageserver(snap, storage).branches()]
+
+
+def show(site: Site, storage: str, name: str) -> BranchOut:
+    snap = site.snapshot()
+    found = known(site, snap, storage, None)
+    if name not in found[storage]:
+        raise _no_branch(storage, name, found)
+    return render.branch_out(storage, found[storage][name])
+
+
+def snapshots(site: Site, storage: str | None = None) -> list[SnapshotOut]:
+    """Of one storage, or of all that answer."""
+    snap = site.snapshot()
+    servers = site.answering(snap) if storage is None else {storage: site.pageserver(snap, storage)}
+    return [
+        render.snapshot_out(name, one)
+        for name, server in sorted(servers.items())
+        for one in server.snapshots()
+    ]
+
+
+def put(
+    site: Site, storage: str, name: str, from_: str | None, *, dry_run: bool = False
+) -> tuple[BranchOut, bool] | Plan:
+    """Make the branch (True), or find it as it should be (False)."""
+    source = parse_source(from_) if from_ is not None else None
+    return site.locks.run(
+        f"put branch {storage}/{name} {from_} {dry_run}",
+        lambda: _put(site, storage, name, source, dry_run=dry_run),
+        alone=frozenset({f"branch/{storage}/{name}"}),
+        shared=frozenset({f"storage/{storage}"}),
+    )
+
+
+def _put(
+    site: Site, storage: str, name: str, source: Source | None, *, dry_run: bool
+) -> tuple[BranchOut, bool] | Plan:
+    site.refuse_while_stopping()
+    snap = site.snapshot()
+    start = start_of(snap, storage, name, source, known(site, snap, storage, source))
+    if start is None:
+        return Plan() if dry_run else (show(site, storage, name), False)
+    steps = Plan((do.PutBranch(storage, name, start.origin, fresh=not start.there),))
+    if dry_run:
+        return steps
+    with site.execution(snap) as execution:
+        execution.run(steps)
+    return show(site, storage, name), not start.there
+
+
+def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Plan:
+    """`Conflict` while a pg is bound to it."""
+
+    def work() -> Plan:
+        snap = site.snapshot()
+        found = known(site, snap, storage, None)
+        if name not in found[storage]:
+            raise _no_branch(storage, name, found)
+        steps = plan.plan_drop_branch(snap, storage, name)
+        if not dry_run:
+            with site.execution(snap) as execution:
+                execution.run(steps)
+        return steps
+
+    return site.locks.run(
+        f"delete branch {storage}/{name} {dry_run}",
+        work,
+        alone=frozenset({f"branch/{storage}/{name}"}),
+        shared=frozenset({f"storage/{storage}"}),
+    )

@@ -1,0 +1,146 @@
+"""What should exist: a folder of small JSON documents in the stack's volume.
+
+    stack.json            the last PUT /stack: the stack file and the images
+    storages/<name>.json  one per storage        pgs/<name>.json  one per pg
+
+Written aside, fsynced, renamed (`neon_compose.durable`): a document is the old one or the new one.
+Does not know what does exist: that is `observe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neon_compose import durable
+from neon_compose.engine.labels import spec_hash
+from neon_compose.errors import Corrupt
+from neon_compose.model.states import Durability, StorageType, Wanted
+from neon_compose.wire.rest import SettingValue
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    format: Literal[1] = 1
+
+
+class StackDoc(_Document):
+    """`config` is a stack file as `StackFile.as_document` writes it."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    images: dict[str, str] = Field(default_factory=dict)
+
+
+class StorageDoc(_Document):
+    """`attaching` until its first content is whole: found so after a crash, the attach is undone.
+
+    `path` is what was asked for, `host_path` the folder that became the storage; both None for a volume.
+    `made`: the attach made the folder or volume; `fresh`: that held no storage before. Undoing the attach
+    removes no more than that.
+    """
+
+    name: str
+    type: StorageType = StorageType.NATIVE
+    path: str | None = None
+    host_path: str | None = None
+    made: bool = False
+    fresh: bool = False
+    attaching: bool = False
+    imported: str | None = None  # the engine-side path its content came from
+    created_at: datetime
+
+
+class PgDoc(_Document):
+    """`ports` are those of the pod its port is in; `started` from its first start on."""
+
+    name: str
+    storage_name: str
+    branch: str
+    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    port: int
+    ports: str
+    durability: Durability = Durability.LOCAL
+    settings: dict[str, SettingValue] = Field(default_factory=dict)
+    wanted: Wanted = Wanted.STOPPED
+    started: bool = False
+    created_at: datetime
+
+    @property
+    def given(self) -> str:
+        """12 hex characters of what only a restart brings to a compute."""
+        return spec_hash([self.port, self.durability, self.settings])
+
+
+Doc = StackDoc | StorageDoc | PgDoc
+D = TypeVar("D", StackDoc, StorageDoc, PgDoc)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """All documents at one moment."""
+
+    stack: StackDoc = field(default_factory=StackDoc)
+    storages: Mapping[str, StorageDoc] = field(default_factory=dict)
+    pgs: Mapping[str, PgDoc] = field(default_factory=dict)
+
+    def pgs_of(self, storage: str) -> list[PgDoc]:
+        return [pg for pg in self.pgs.values() if pg.storage_name == storage]
+
+
+class Documents:
+    """The folder. One controller writes it; locks above this keep two writers off one name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in (root / "storages", root / "pgs"):
+            durable.make_folder(folder)
+            durable.sweep(folder)
+        durable.sweep(root)
+
+    def read(self) -> Desired:
+        """All documents; `Corrupt` names one that can't be read."""
+        storages = [_load(StorageDoc, path) for path in sorted((self.root / "storages").glob("*.json"))]
+        pgs = [_load(PgDoc, path) for path in sorted((self.root / "pgs").glob("*.json"))]
+        stack = self.root / "stack.json"
+        return Desired(
+            _load(StackDoc, stack) if stack.exists() else StackDoc(),
+            {doc.name: doc for doc in storages},
+            {doc.name: doc for doc in pgs},
+        )
+
+    def put(self, doc: Doc) -> None:
+        """Durable on return."""
+        durable.write_file(self._path(doc), doc.model_dump_json(indent=1).encode())
+
+    def remove(self, doc: Doc) -> None:
+        """Durable on return; of an absent one: success."""
+        path = self._path(doc)
+        path.unlink(missing_ok=True)
+        durable.sync_folder(path.parent)
+
+    def _path(self, doc: Doc) -> Path:
+        match doc:
+            case StackDoc():
+                return self.root / "stack.json"
+            case StorageDoc():
+                return self.root / "storages" / f"{doc.name}.json"
+            case PgDoc():
+                return self.root / "pgs" / f"{doc.name}.json"
+
+
+def _load(model: type[D], path: Path) -> D:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise Corrupt(
+            f'document "{path}" can\'t be read',
+            detail=str(error),
+            hint="It is one of the controller's own; restore it from a copy, or remove it.",
+            code="bad_document",
+        ) from error

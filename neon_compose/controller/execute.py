@@ -1,0 +1,289 @@
+"""Does the steps of a plan. Decides nothing: what a step needs is in it or was found by an earlier one.
+
+An `Execution` is a context. Before each step its undo is registered, so that an error, in whichever
+step and however far the step got, takes back what this execution made, the last thing first. An undo
+that fails is logged and the others go on. Undos remove only what the plan saw to be absent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import assert_never
+
+from neon_compose.controller import steps as do
+from neon_compose.controller.desired import Documents
+from neon_compose.controller.folder import Claimed
+from neon_compose.controller.gate import pass_gate
+from neon_compose.controller.hostpath import claim_folder, purge_folder
+from neon_compose.controller.pageservers import Pageserver, Pageservers
+from neon_compose.controller.specs import compute_spec
+from neon_compose.engine.runtime import Engine, Kind
+from neon_compose.errors import Bug, Conflict, NeonError, NotFound, Unavailable
+from neon_compose.wait import Deadline, monotonic_s, until
+from neon_compose.wire.ndjson import Emit, Result
+from neon_compose.wire.ndjson import Step as Event
+from neon_compose.wire.pageserver import Prepared
+
+log = logging.getLogger(__name__)
+
+Undo = Callable[[], object]
+_HEALTHY_S = 60.0
+_QUICK_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What steps are done with."""
+
+    stack: str
+    engine: Engine
+    documents: Documents
+    pageservers: Pageservers
+    workers: ThreadPoolExecutor
+    probe_image: Callable[[], str]
+
+
+def silent(_: Event) -> None:
+    """An `Emit` for when nobody listens."""
+
+
+@dataclass
+class Execution:
+    """One request's steps, their undos and what they found. Use as a context; `run` any number of plans."""
+
+    tools: Tools
+    addresses: dict[str, str]  # storage -> where its pageserver answers
+    emit: Emit = silent
+    chunks: Iterator[bytes] | None = None  # the body of an import
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+    claimed: Claimed | None = None
+    _undos: list[Undo] = field(default_factory=list)
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.undo()
+
+    def run(self, plan: do.Plan) -> None:
+        for step in plan.steps:
+            self._run(step)
+
+    def undo(self) -> None:
+        """Take back everything done so far, the last first."""
+        while self._undos:
+            undo = self._undos.pop()
+            try:
+                undo()
+            except NeonError as error:
+                log.warning("an undo failed: %s (%s)", error.message, error.detail)
+
+    def pageserver(self, storage: str) -> Pageserver:
+        address = self.addresses.get(storage)
+        if address is None:
+            raise Unavailable(f'the pageserver of storage "{storage}" is not running', code="pageserver_down")
+        return self.tools.pageservers.at(address)
+
+    # ---- steps
+
+    def _run(self, step: do.Step) -> None:
+        if isinstance(step, do.Together):
+            self._together(step)
+            return
+        name = f"{step.action} {step.target}"
+        self.emit(Event(name=name, state="start"))
+        began = monotonic_s()
+        undo = self._undo_of(step)
+        self._undos.append(undo)
+        try:
+            self._do(step)
+        except Conflict as error:
+            # The name is somebody else's: there is nothing of ours to take back.
+            if error.code == "exists":
+                self._undos.remove(undo)
+            raise
+        self.emit(Event(name=name, state="done", ms=round((monotonic_s() - began) * 1000, 1)))
+
+    def _together(self, step: do.Together) -> None:
+        first, *others = step.lanes
+        futures: list[Future[None]] = [self.tools.workers.submit(self._lane, lane) for lane in others]
+        try:
+            self._lane(first)
+        finally:
+            wait(futures)
+        for future in futures:
+            future.result()
+
+    def _lane(self, lane: tuple[do.Step, ...]) -> None:
+        for step in lane:
+            self._run(step)
+
+    def _do(self, step: do.Step) -> None:
+        match step:
+            case do.PutDocument(doc=doc):
+                self.tools.documents.put(doc)
+            case do.DropDocument(doc=doc):
+                self.tools.documents.remove(doc)
+            case do.Prepare() | do.Layout() | do.CreateCompute() | do.Open() | do.DeleteCompute():
+                self._do_compute(step)
+            case do.CheckSettings(doc=doc):
+                self.pageserver(doc.storage_name).check_settings(doc.settings, doc.durability)
+            case do.AwaitPageserver() | do.Initialise() | do.ImportDump() | do.PutBranch() | do.DropBranch():
+                self._do_storage(step)
+            case _:
+                self._do_engine(step)
+
+    def _do_engine(self, step: do.Step) -> None:
+        engine = self.tools.engine
+        match step:
+            case do.MakeVolume(spec=spec):
+                engine.ensure_volume(spec)
+            case do.CreateContainer(spec=container):
+                engine.create(container)
+            case do.StartContainer(name=name):
+                engine.start(name)
+            case do.StopContainer(name=name, timeout_s=timeout_s):
+                engine.stop(name, timeout_s)
+            case do.Remove(kind=kind, name=name):
+                engine.remove(kind, name)
+            case do.ClaimFolder(name=name, storage=storage):
+                tools = self.tools
+                self.claimed = claim_folder(engine, tools.stack, tools.probe_image(), name, storage)
+            case do.PurgeFolder(name=name, made=made):
+                self._purge(name, made=made)
+            case _:
+                raise Bug(f"no way to {step.action}")
+
+    def _do_storage(
+        self, step: do.AwaitPageserver | do.Initialise | do.ImportDump | do.PutBranch | do.DropBranch
+    ) -> None:
+        match step:
+            case do.AwaitPageserver():
+                self._await_pageserver(step)
+            case do.Initialise(storage=storage):
+                self._relay(self.pageserver(storage).initialise())
+            case do.ImportDump(storage=storage, format=fmt):
+                self._relay(self.pageserver(storage).import_stream(fmt, self.chunks or iter(())))
+            case do.PutBranch(storage=storage, branch=branch, origin=origin):
+                self.pageserver(storage).create_branch(
+                    branch, from_branch=origin.name, from_snapshot=origin.moment
+                )
+            case do.DropBranch(storage=storage, branch=branch):
+                self.pageserver(storage).delete_branch(branch)
+            case _:
+                assert_never(step)
+
+    def _do_compute(
+        self, step: do.Prepare | do.Layout | do.CreateCompute | do.Open | do.DeleteCompute
+    ) -> None:
+        doc, pageserver = step.doc, self.pageserver(step.doc.storage_name)
+        match step:
+            case do.Prepare(origin=origin):
+                self.prepared[doc.name] = pageserver.prepare(
+                    doc.name,
+                    doc.branch,
+                    from_branch=origin.name if origin else None,
+                    from_snapshot=origin.moment if origin else None,
+                )
+            case do.Layout():
+                generation = self.prepared[doc.name].generation
+                pageserver.layout(doc.name, generation, doc.port, doc.settings, doc.durability)
+            case do.CreateCompute(place=place, image=image):
+                prepared = self.prepared[doc.name]
+                self.tools.engine.create(compute_spec(self.tools.stack, doc, image, place, prepared))
+            case do.Open(container=container, wait_s=wait_s):
+                tools, generation = self.tools, self.prepared[doc.name].generation
+                pass_gate(
+                    tools.engine, tools.stack, tools.workers, pageserver, doc, generation, container, wait_s
+                )
+            case do.DeleteCompute(discard_writes=discard_writes):
+                self._if_there(lambda: pageserver.delete_compute(doc.name, discard_writes=discard_writes))
+            case _:
+                assert_never(step)
+
+    # ---- undos
+
+    def _undo_of(self, step: do.Step) -> Undo:
+        """What takes `step` back, however far it got; nothing for steps that only go forward."""
+        tools = self.tools
+        match step:
+            case do.PutDocument(doc=doc, before=before):
+                return lambda: tools.documents.put(before) if before else tools.documents.remove(doc)
+            case do.MakeVolume(spec=spec, fresh=True):
+                return lambda: tools.engine.remove(Kind.VOLUME, spec.name)
+            case do.CreateContainer(spec=container):
+                return lambda: tools.engine.remove(Kind.CONTAINER, container.name)
+            case do.CreateCompute(name=name):
+                return lambda: tools.engine.remove(Kind.CONTAINER, name)
+            case do.StartContainer(name=name) | do.Open(container=name):
+                return lambda: tools.engine.stop(name, _QUICK_STOP_S)
+            case do.ClaimFolder():
+                return self._unclaim
+            case do.PutBranch(storage=storage, branch=branch, fresh=True):
+                return lambda: self._if_there(lambda: self.pageserver(storage).delete_branch(branch))
+            case do.Prepare():
+                return lambda: self._undo_prepare(step)
+            case _:
+                return lambda: None
+
+    def _undo_prepare(self, step: do.Prepare) -> None:
+        pageserver, doc = self.pageserver(step.doc.storage_name), step.doc
+        if step.fresh_compute:
+            self._if_there(lambda: pageserver.delete_compute(doc.name))
+        if step.fresh_branch:
+            self._if_there(lambda: pageserver.delete_branch(doc.branch))
+
+    def _unclaim(self) -> None:
+        claimed = self.claimed
+        if claimed is not None and claimed.storage_id is None:
+            self._purge(claimed.path, made=claimed.made)
+
+    def _purge(self, folder: str, *, made: bool) -> None:
+        tools = self.tools
+        purge_folder(tools.engine, tools.stack, tools.probe_image(), folder, made=made)
+
+    @staticmethod
+    def _if_there(undo: Callable[[], None]) -> None:
+        try:
+            undo()
+        except NotFound:
+            return
+
+    # ---- longer ones
+
+    def _relay(self, events: Iterator[Event | Result]) -> None:
+        for event in events:
+            if isinstance(event, Event):
+                self.emit(event)
+
+    def _await_pageserver(self, step: do.AwaitPageserver) -> None:
+        """Learn the address of a container that was just started, and wait until it answers."""
+        engine, name = self.tools.engine, step.container
+
+        def answers() -> bool:
+            container = engine.observe(self.tools.stack, (Kind.CONTAINER,)).container(name)
+            if container is None or not container.running:
+                raise Unavailable(
+                    f'the pageserver of storage "{step.storage}" ended',
+                    detail="\n".join(engine.logs(name)) if container else "Its container is gone.",
+                    code="pageserver_down",
+                )
+            address = next((end.ip for end in container.endpoints if end.ip), None)
+            if address is None or not self.tools.pageservers.at(address).healthy():
+                return False
+            self.addresses[step.storage] = address
+            return True
+
+        until(
+            f'the pageserver of storage "{step.storage}"',
+            answers,
+            Deadline.after(_HEALTHY_S),
+            last_words=lambda: "\n".join(engine.logs(name)),
+        )

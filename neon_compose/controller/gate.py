@@ -1,0 +1,74 @@
+"""Starting a compute and waiting at its gate: the pageserver watches Postgres, we watch the container.
+
+`open` is sent before the container starts, so that Postgres is seen as soon as it is up. It can't see
+the container, and a Postgres that died would only be noticed at its deadline: so we look at the
+container beside it. An `open` we gave up on ends at its own, short, deadline; it does nothing that the
+next one would not do.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from neon_compose.controller.desired import PgDoc
+from neon_compose.controller.pageservers import Pageserver
+from neon_compose.engine.runtime import Engine, Kind
+from neon_compose.errors import TimedOut, Unavailable
+from neon_compose.wait import Deadline
+from neon_compose.wire.pageserver import Opened
+
+_SLICE_S = 5.0
+_FIRST_LOOK_S = 0.1
+_LONGEST_LOOK_S = 0.5
+_LOG_LINES = 20
+
+
+def pass_gate(
+    engine: Engine,
+    stack: str,
+    workers: ThreadPoolExecutor,
+    pageserver: Pageserver,
+    doc: PgDoc,
+    generation: str,
+    container: str,
+    wait_s: float,
+) -> Opened:
+    """Start `container`; return when clients get in. `Unavailable` with its last log lines if it ends."""
+    given_up = threading.Event()
+    deadline = Deadline.after(wait_s)
+    answer = workers.submit(_open_in_slices, pageserver, doc, generation, deadline, given_up)
+    try:
+        engine.start(container)
+        pause_s = _FIRST_LOOK_S
+        while True:
+            try:
+                return answer.result(timeout=pause_s)
+            except TimeoutError:
+                _check_alive(engine, stack, doc, container)
+            pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
+    finally:
+        given_up.set()
+
+
+def _open_in_slices(
+    pageserver: Pageserver, doc: PgDoc, generation: str, deadline: Deadline, given_up: threading.Event
+) -> Opened:
+    while True:
+        slice_s = min(_SLICE_S, max(deadline.left_s, 0.1))
+        try:
+            return pageserver.open(doc.name, generation, doc.port, wait_s=slice_s)
+        except TimedOut:
+            if deadline.passed or given_up.is_set():
+                raise
+
+
+def _check_alive(engine: Engine, stack: str, doc: PgDoc, container: str) -> None:
+    seen = engine.observe(stack, (Kind.CONTAINER,)).container(container)
+    if seen is not None and seen.running:
+        return
+    raise Unavailable(
+        f'the compute of pg "{doc.name}" ended while it was opened',
+        detail="\n".join(engine.logs(container, _LOG_LINES)) if seen else "Its container is gone.",
+        code="compute_ended",
+    )

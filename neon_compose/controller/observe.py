@@ -1,0 +1,168 @@
+"""One frozen snapshot of what should exist (documents) and what does (containers, by label).
+
+A snapshot costs one read of the documents and one call to the engine per kind asked for. Its methods
+are pure. Nothing here knows what to do about what it sees: that is `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neon_compose.controller.desired import Desired, Documents, PgDoc, StorageDoc
+from neon_compose.controller.ports import Ports, parse_ports
+from neon_compose.engine import labels as label
+from neon_compose.engine.runtime import Container, ContainerState, Kind, Runtime, World
+from neon_compose.errors import Conflict, NotFound, Unavailable
+from neon_compose.model.nearest import did_you_mean
+from neon_compose.model.states import Component, PgState, Wanted
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod as seen: `ports` it publishes, `endpoint` changes when it restarts."""
+
+    name: str
+    number: int
+    ports: Ports
+    ip: str
+    endpoint: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    stack: str
+    desired: Desired
+    world: World
+    state_path: str = ""  # the state volume's folder on the engine's machine
+
+    # ---- documents
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        return self.desired.stack.images
+
+    def storage(self, name: str) -> StorageDoc:
+        doc = self.desired.storages.get(name)
+        if doc is None:
+            raise NotFound(
+                f'storage "{name}" does not exist',
+                hint=did_you_mean(name, self.desired.storages) or "No storage is attached.",
+                code="no_such_storage",
+            )
+        if doc.attaching:
+            raise Conflict(
+                f'storage "{name}" is being attached', hint="Try again when it is done.", code="busy"
+            )
+        return doc
+
+    def pg(self, name: str) -> PgDoc:
+        doc = self.desired.pgs.get(name)
+        if doc is None:
+            raise NotFound(
+                f'pg "{name}" does not exist',
+                hint=did_you_mean(name, self.desired.pgs) or "There is no pg yet: neon-compose pg create.",
+                code="no_such_pg",
+            )
+        return doc
+
+    def image(self, component: str) -> str:
+        tag = self.images.get(component)
+        if not tag:
+            raise Unavailable(
+                f'no image is known for "{component}"',
+                hint="neon-compose up builds it.",
+                code="image_missing",
+            )
+        return tag
+
+    # ---- containers
+
+    def pageserver(self, storage: str) -> Container | None:
+        return self._labelled(Component.PAGESERVER, label.STORAGE, storage)
+
+    def compute(self, pg: str) -> Container | None:
+        return self._labelled(Component.COMPUTE, label.PG, pg)
+
+    def minio(self) -> Container | None:
+        return next(iter(self.world.of(Component.MINIO)), None)
+
+    def address(self, container: Container | None) -> str | None:
+        """Its address in the stack's network, while it runs."""
+        if container is None or not container.running:
+            return None
+        return next((end.ip for end in container.endpoints if end.ip), None)
+
+    def pageserver_address(self, storage: str) -> str:
+        """Where the pageserver of `storage` answers; `Unavailable` if it does not run."""
+        self.storage(storage)
+        address = self.address(self.pageserver(storage))
+        if address is None:
+            raise Unavailable(
+                f'the pageserver of storage "{storage}" is not running',
+                hint="neon-compose up -d starts it; neon-compose logs shows why it ended.",
+                code="pageserver_down",
+            )
+        return address
+
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(sorted(map(_pod, self.world.of(Component.POD)), key=lambda pod: pod.number))
+
+    def pod_of(self, port: int) -> Pod | None:
+        return next((pod for pod in self.pods() if port in pod.ports), None)
+
+    def free_ports(self) -> list[int]:
+        """Ports that a running pod of several publishes and no pg has, ascending."""
+        taken = {pg.port for pg in self.desired.pgs.values()}
+        several = (pod for pod in self.pods() if pod.running and len(pod.ports) > 1)
+        return sorted(port for pod in several for port in pod.ports if port not in taken)
+
+    def cut_off(self, compute: Container) -> bool:
+        """Whether its pod was restarted or is gone: the compute's namespace has no network any more."""
+        pod = self.pod_of(int(compute.labels.get(label.PORTS, "0")))
+        return pod is None or not pod.running or pod.endpoint != compute.labels.get(label.ENDPOINT, "")
+
+    def pg_state(self, doc: PgDoc, *, busy: bool = False) -> PgState:
+        """`busy`: a request works on it right now."""
+        compute = self.compute(doc.name)
+        if compute is not None and compute.state is ContainerState.RUNNING:
+            return PgState.STARTING if busy and doc.wanted is Wanted.RUNNING else PgState.RUNNING
+        if doc.wanted is Wanted.RUNNING:
+            return PgState.STARTING if busy else PgState.FAILED
+        return PgState.STOPPED if doc.started else PgState.CREATED
+
+    def restart_needed(self, doc: PgDoc) -> bool:
+        """Whether the running compute was made before the document's settings, or from an older image."""
+        compute = self.compute(doc.name)
+        if compute is None or not compute.running:
+            return False
+        stale = compute.labels.get(label.GIVEN) != doc.given
+        return stale or compute.image != self.images.get("compute", compute.image)
+
+    def _labelled(self, component: Component, key: str, value: str) -> Container | None:
+        return next((one for one in self.world.of(component) if one.labels.get(key) == value), None)
+
+
+def observe(
+    stack: str,
+    documents: Documents,
+    runtime: Runtime,
+    state_path: str,
+    kinds: tuple[Kind, ...] = (Kind.CONTAINER,),
+) -> Snapshot:
+    """Documents first: what a concurrent request makes later has its document by then."""
+    desired = documents.read()
+    return Snapshot(stack, desired, runtime.observe(stack, kinds), state_path)
+
+
+def _pod(container: Container) -> Pod:
+    end = next((end for end in container.endpoints if end.id), None)
+    return Pod(
+        name=container.name,
+        number=int(container.labels.get(label.POD, "0")),
+        ports=parse_ports(container.labels.get(label.PORTS, "")),
+        ip=end.ip if end else "",
+        endpoint=end.id if end else "",
+        running=container.running,
+    )

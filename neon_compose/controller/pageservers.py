@@ -1,0 +1,80 @@
+"""Clients of the pageservers, kept open: one per address.
+
+`Pageserver` is the part of `wire.pageserver_client` that the controller uses; tests give a fake.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from neon_compose.model.states import Durability
+from neon_compose.wire import ndjson
+from neon_compose.wire.pageserver import (
+    PORT,
+    Branch,
+    ComputeStatus,
+    Credentials,
+    LaidOut,
+    Opened,
+    Prepared,
+    SettingValue,
+    Snapshot,
+    StorageStatus,
+)
+from neon_compose.wire.pageserver_client import PageserverClient
+
+
+class Pageserver(Protocol):
+    """See `PageserverClient` for the contract of each call."""
+
+    def healthy(self) -> bool: ...
+    def status(self) -> StorageStatus: ...
+    def credentials(self) -> Credentials: ...
+    def initialise(self) -> Iterator[ndjson.Event]: ...
+    def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]: ...
+    def branches(self) -> list[Branch]: ...
+    def snapshots(self) -> list[Snapshot]: ...
+    def create_branch(
+        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> tuple[Branch, bool]: ...
+    def delete_branch(self, name: str) -> None: ...
+    def prepare(
+        self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> Prepared: ...
+    def check_settings(
+        self, settings: Mapping[str, SettingValue], durability: Durability = Durability.LOCAL
+    ) -> None: ...
+    def layout(
+        self,
+        pg: str,
+        generation: str,
+        port: int,
+        settings: Mapping[str, SettingValue],
+        durability: Durability = Durability.LOCAL,
+    ) -> LaidOut: ...
+    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened: ...
+    def compute(self, pg: str) -> ComputeStatus: ...
+    def computes(self) -> list[ComputeStatus]: ...
+    def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None: ...
+
+
+class Pageservers:
+    """`at(address)` gives the client of the pageserver there; the same one every time."""
+
+    def __init__(self, make: Callable[[str], Pageserver]) -> None:
+        self._make = make
+        self._clients: dict[str, Pageserver] = {}
+        self._mutex = threading.Lock()
+
+    def at(self, address: str) -> Pageserver:
+        with self._mutex:
+            if address not in self._clients:
+                self._clients[address] = self._make(address)
+            return self._clients[address]
+
+
+def over_http(internal_token: str) -> Pageservers:
+    """Real ones."""
+    return Pageservers(lambda address: PageserverClient(f"http://{address}:{PORT}", internal_token))

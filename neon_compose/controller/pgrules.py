@@ -1,0 +1,78 @@
+"""Rules of pgs that need no engine: identity, durability, what is not available yet. Pure."""
+
+from __future__ import annotations
+
+from neon_compose.controller.desired import PgDoc
+from neon_compose.controller.ports import Ports, format_ports
+from neon_compose.errors import Conflict, Invalid
+from neon_compose.model.states import Durability
+from neon_compose.wait import now
+from neon_compose.wire.rest import PgAction, PgIn, PgVerb
+
+
+def check_durability(durability: Durability | None) -> None:
+    """`quorum` needs WAL kept apart from the compute."""
+    if durability is Durability.QUORUM:
+        raise Invalid(
+            'durability "quorum" is not available',
+            detail="WAL is not kept apart from a compute yet, so its data is the only copy of its writes.",
+            hint='Use "local", the default: a commit survives a crash of compute and machine.',
+            code="not_available",
+        )
+
+
+def check_available(action: PgAction) -> None:
+    """What needs safekeepers is refused by name."""
+    if action.action in (PgVerb.PROMOTE, PgVerb.CHECKOUT):
+        what = f'action "{action.action}"'
+    elif action.is_replica:
+        what = "a replica"
+    else:
+        return
+    raise Invalid(
+        f"{what} is not available",
+        detail="It needs WAL that is kept apart from the compute, which this version does not have.",
+        code="not_available",
+    )
+
+
+def new_doc(request: PgIn, branch: str, port: int, pod_ports: Ports) -> PgDoc:
+    return PgDoc(
+        name=request.name,
+        storage_name=request.storage_name,
+        branch=branch,
+        from_=request.from_,
+        port=port,
+        ports=format_ports(pod_ports),
+        durability=request.durability or Durability.LOCAL,
+        settings=request.settings or {},
+        created_at=now(),
+    )
+
+
+def updated_doc(doc: PgDoc, request: PgIn, port: int, pod_ports: Ports) -> PgDoc:
+    """`doc` with what `request` gives; what it doesn't give stays."""
+    given = {
+        "port": port,
+        "ports": format_ports(pod_ports),
+        "durability": request.durability or doc.durability,
+        "settings": doc.settings if request.settings is None else request.settings,
+    }
+    return doc.model_copy(update=given)
+
+
+def refuse_other_identity(doc: PgDoc, request: PgIn, branch: str) -> None:
+    """Storage and branch of a pg never change."""
+    pairs = [("storage", doc.storage_name, request.storage_name)]
+    if request.branch is not None or request.from_ is not None:
+        pairs.append(("branch", doc.branch, branch))
+    if request.from_ is not None:
+        pairs.append(("source", doc.from_ or "(none)", request.from_))
+    for what, has, asked in pairs:
+        if has != asked:
+            raise Conflict(
+                f'pg "{doc.name}" exists with another {what}',
+                detail=f'It has {what} "{has}"; "{asked}" was asked for. That can\'t be changed.',
+                hint=f"Use another name, or destroy it first: neon-compose pg destroy -n {doc.name}",
+                code="pg_exists",
+            )

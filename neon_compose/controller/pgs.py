@@ -1,0 +1,209 @@
+"""What can be asked of pgs: one function per request, each lock -> observe -> plan -> execute -> render."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from neon_compose.controller import branches, plan, pods, render
+from neon_compose.controller.desired import PgDoc
+from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.pageservers import Pageserver
+from neon_compose.controller.pgrules import (
+    check_available,
+    check_durability,
+    new_doc,
+    refuse_other_identity,
+    updated_doc,
+)
+from neon_compose.controller.site import Site
+from neon_compose.controller.steps import Plan
+from neon_compose.errors import NeonError
+from neon_compose.model.source import Source, parse_source
+from neon_compose.wire.pageserver import ComputeStatus
+from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+# ---- reading
+
+
+def show(site: Site, name: str) -> PgOut:
+    snap = site.snapshot()
+    doc = snap.pg(name)
+    return render.pg_out(snap, doc, _status(site, snap, doc), busy=site.locks.holds(f"pg/{name}"))
+
+
+def list_all(site: Site, snap: Snapshot | None = None) -> list[PgOut]:
+    """By name; one call per storage."""
+    snap = snap or site.snapshot()
+    asked = site.workers.map(_computes, site.answering(snap).values())
+    statuses = {one.pg: one for found in asked for one in found}
+    return [
+        render.pg_out(snap, doc, statuses.get(name), busy=site.locks.holds(f"pg/{name}"))
+        for name, doc in sorted(snap.desired.pgs.items())
+    ]
+
+
+def url(site: Site, name: str) -> PgUrl:
+    snap = site.snapshot()
+    doc = snap.pg(name)
+    credentials = site.pageserver(snap, doc.storage_name).credentials()
+    return render.pg_url(snap, doc, credentials, _status(site, snap, doc))
+
+
+def _computes(pageserver: Pageserver) -> list[ComputeStatus]:
+    try:
+        return pageserver.computes()
+    except NeonError as error:
+        log.warning("a pageserver does not list its computes: %s", error.message)
+        return []
+
+
+def _status(site: Site, snap: Snapshot, doc: PgDoc) -> ComputeStatus | None:
+    try:
+        return site.pageserver(snap, doc.storage_name).compute(doc.name)
+    except NeonError:  # not running, or it knows no such compute yet
+        return None
+
+
+# ---- creating and changing
+
+
+def put(site: Site, request: PgIn, *, dry_run: bool = False) -> tuple[PgOut, bool] | Plan:
+    """Make the pg (True), or bring it to what is asked (False); start it if `request.start`."""
+    check_durability(request.durability)
+    source = parse_source(request.from_) if request.from_ is not None else None
+    branch = request.branch or (request.name if source else "main")
+    alone = {f"pg/{request.name}"} | ({f"branch/{request.storage_name}/{branch}"} if source else set())
+    if dry_run:
+        return _put(site, request, branch, source, dry_run=True)
+    return site.locks.run(
+        f"put pg {request.model_dump_json()}",
+        lambda: _put(site, request, branch, source, dry_run=False),
+        alone=frozenset(alone),
+        shared=frozenset({f"storage/{request.storage_name}"}),
+    )
+
+
+def _put(
+    site: Site, request: PgIn, branch: str, source: Source | None, *, dry_run: bool
+) -> tuple[PgOut, bool] | Plan:
+    site.refuse_while_stopping()
+    snap = site.snapshot()
+    snap.storage(request.storage_name)
+    before = snap.desired.pgs.get(request.name)
+    if before is not None:
+        refuse_other_identity(before, request, branch)
+    note, start = None, None
+    if before is None or not before.started:
+        known = branches.known(site, snap, request.storage_name, source)
+        start = branches.start_of(snap, request.storage_name, branch, source, known)
+        note = _other_primary(known, request, branch)
+    asked = request.port or (before.port if before else None)
+    with pods.reserved_port(site, asked, request.name) as port:
+        snap = site.snapshot()  # its pod may be new
+        pod = snap.pod_of(port)
+        ports = pod.ports if pod else (port,)
+        make = updated_doc(before, request, port, ports) if before else new_doc(request, branch, port, ports)
+        steps = (plan.plan_start if request.start else plan.plan_put)(snap, make, start)
+        if dry_run:
+            return steps
+        with site.execution(snap) as execution:
+            execution.run(steps)
+    site.workers.submit(_top_up, site)
+    return _answer(site, request.name, note), before is None
+
+
+def _other_primary(known: branches.Known, request: PgIn, branch: str) -> str | None:
+    found = known.get(request.storage_name, {}).get(branch)
+    writer = found.writer if found else None
+    if writer is None or writer == request.name:
+        return None
+    return f'branch "{branch}" has a primary, pg "{writer}": destroy that before this one can start'
+
+
+def _answer(site: Site, name: str, note: str | None = None) -> PgOut:
+    """What just happened, without asking the pageserver again."""
+    snap = site.snapshot()
+    return render.pg_out(snap, snap.pg(name), more=note)
+
+
+def _top_up(site: Site) -> None:
+    try:
+        pods.top_up(site)
+    except NeonError as error:
+        log.warning("no pod could be kept ready: %s (%s)", error.message, error.detail)
+
+
+# ---- acting
+
+
+def act(site: Site, name: str, action: PgAction, *, dry_run: bool = False) -> PgOut | Plan:
+    """Start, stop or restart; repeat is success. `Invalid` (code "not_available") for the others."""
+    check_available(action)
+    return _locked(site, name, f"{action.action} pg {name}", lambda: _act(site, name, action.action, dry_run))
+
+
+def _act(site: Site, name: str, verb: PgVerb, dry_run: bool) -> PgOut | Plan:
+    snap = site.snapshot()
+    doc = snap.pg(name)
+    if verb is PgVerb.STOP:
+        steps = plan.plan_stop(snap, doc)
+    else:
+        site.refuse_while_stopping()
+        snap = _with_pod(site, snap, doc)
+        steps = plan.plan_restart(snap, doc) if verb is PgVerb.RESTART else _start_plan(site, snap, doc)
+    if dry_run:
+        return steps
+    with site.execution(snap) as execution:
+        execution.run(steps)
+    return _answer(site, name)
+
+
+def _start_plan(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:
+    """With its branch made if a crash came between its document and its branch."""
+    if doc.from_ is None or doc.started:
+        return plan.plan_start(snap, doc)
+    source = parse_source(doc.from_)
+    known = branches.known(site, snap, doc.storage_name, source)
+    if doc.branch in known.get(doc.storage_name, {}):
+        return plan.plan_start(snap, doc)
+    start = branches.start_of(snap, doc.storage_name, doc.branch, source, known)
+    return plan.plan_start(snap, doc, start)
+
+
+def _with_pod(site: Site, snap: Snapshot, doc: PgDoc) -> Snapshot:
+    """A snapshot in which the pod of `doc` runs."""
+    pod = snap.pod_of(doc.port)
+    if pod is not None and pod.running:
+        return snap
+    failed = pods.restore(site, [doc])
+    if doc.name in failed:
+        raise failed[doc.name]
+    return site.snapshot()
+
+
+def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = False) -> Plan:
+    """Its compute and data go, the branch stays. `Conflict` while it runs, or if it has writes."""
+
+    def work() -> Plan:
+        snap = site.snapshot()
+        steps = plan.plan_destroy(snap, snap.pg(name), discard_writes=discard_writes)
+        if not dry_run:
+            with site.execution(snap) as execution:
+                execution.run(steps)
+        return steps
+
+    return _locked(site, name, f"destroy pg {name} {discard_writes}", work)
+
+
+def _locked(site: Site, name: str, what: str, work: Callable[[], T]) -> T:
+    storage = site.snapshot(()).pg(name).storage_name
+    return site.locks.run(
+        what, work, alone=frozenset({f"pg/{name}"}), shared=frozenset({f"storage/{storage}"})
+    )

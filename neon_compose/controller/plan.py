@@ -1,0 +1,252 @@
+"""From what is and what is asked to steps. Pure: same snapshot and request, same plan.
+
+Refusals that need nothing but the snapshot are raised here; those that need a pageserver's knowledge
+come from its first step, which changes nothing when it refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from neon_compose.controller import specs
+from neon_compose.controller import steps as do
+from neon_compose.controller.desired import PgDoc, StorageDoc
+from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.specs import ComputePlace, Secret
+from neon_compose.controller.steps import Plan
+from neon_compose.engine import labels as label
+from neon_compose.engine.runtime import Container, ContainerSpec, Kind
+from neon_compose.errors import Conflict, Unavailable
+from neon_compose.model.source import Source
+from neon_compose.model.states import Component, Durability, Wanted
+
+
+def secret(snap: Snapshot, name: str) -> Secret:
+    return Secret(f"{snap.state_path}/secrets/{name}", name)
+
+
+# ---- containers that serve
+
+
+def plan_service(spec: ContainerSpec, seen: Container | None) -> Plan:
+    """Make `seen` what `spec` says: create, start, or replace an outdated one."""
+    start = do.StartContainer(spec.name)
+    if seen is None:
+        return Plan((do.CreateContainer(spec, why="it is not there"), start))
+    if seen.labels.get(label.SPEC) != spec.labels.get(label.SPEC) or seen.image != spec.image:
+        why = "its image or settings have changed"
+        stop = do.StopContainer(seen.name, spec.stop_timeout_s or 10, why=why)
+        return Plan((stop, do.Remove(seen.name), do.CreateContainer(spec), start))
+    return Plan() if seen.running else Plan((replace(start, why=f"it is {seen.state}"),))
+
+
+def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
+    """The storage's pageserver runs and answers, its storage is initialised; nothing if that is so."""
+    spec = specs.pageserver_spec(snap.stack, doc, snap.image("pageserver"), secret(snap, "internal_token"))
+    service = plan_service(spec, snap.pageserver(doc.name))
+    if not service.steps:
+        return service
+    return service + Plan((do.AwaitPageserver(doc.name, spec.name),))
+
+
+# ---- storages
+
+
+def plan_attach(snap: Snapshot, doc: StorageDoc, content: do.Initialise | do.ImportDump) -> Plan:
+    """A new storage, marked `attaching` until its content is whole. The snapshot has volumes."""
+    fresh = {one.name for one in snap.world.volumes}
+    volumes = [specs.work_volume(snap.stack, doc.name)]
+    if doc.host_path is None:
+        volumes.append(specs.storage_volume(snap.stack, doc.name))
+    begun = doc.model_copy(update={"attaching": True})
+    steps: list[do.Step] = [do.PutDocument(begun)]
+    steps += [do.MakeVolume(spec, fresh=spec.name not in fresh) for spec in volumes]
+    steps += plan_pageserver(snap, doc).steps
+    steps += [content, do.PutDocument(doc, before=begun, why="its content is whole")]
+    return Plan(tuple(steps))
+
+
+def plan_detach(snap: Snapshot, doc: StorageDoc, *, purge: bool) -> Plan:
+    """Container and work volume go, the data stays unless `purge`. Refused while pgs are on it."""
+    pgs = [pg.name for pg in snap.desired.pgs_of(doc.name)]
+    if pgs:
+        names = ", ".join(f'"{name}"' for name in sorted(pgs))
+        raise Conflict(
+            f'storage "{doc.name}" has pgs',
+            detail=f"These are on it: {names}.",
+            hint=f"Destroy them first: neon-compose pg destroy -n {sorted(pgs)[0]}",
+            code="storage_in_use",
+        )
+    steps: list[do.Step] = []
+    if (seen := snap.pageserver(doc.name)) is not None:
+        steps += [do.StopContainer(seen.name, specs.PAGESERVER_STOP_S), do.Remove(seen.name)]
+    steps.append(do.Remove(specs.work_volume(snap.stack, doc.name).name, Kind.VOLUME))
+    if purge and doc.host_path is not None:
+        steps.append(do.PurgeFolder(doc.host_path, made=doc.made))
+    elif purge:
+        steps.append(do.Remove(specs.storage_volume(snap.stack, doc.name).name, Kind.VOLUME))
+    return Plan((*steps, do.DropDocument(doc)))
+
+
+def plan_abandon(snap: Snapshot, doc: StorageDoc) -> Plan:
+    """What a controller that died in the middle of an attach left behind goes."""
+    return plan_detach(snap, doc, purge=doc.fresh)
+
+
+# ---- pgs
+
+
+@dataclass(frozen=True)
+class BranchStart:
+    """Where a pg's branch starts; `there`: it exists, so the start is only compared."""
+
+    origin: Source
+    there: bool
+
+
+def place_of(snap: Snapshot, doc: PgDoc) -> ComputePlace:
+    """Where the compute goes; `Unavailable` if its pod or pageserver isn't there."""
+    pod, server = snap.pod_of(doc.port), snap.pageserver(doc.storage_name)
+    snap.pageserver_address(doc.storage_name)
+    work, storage = (server.source_of(at) if server else None for at in ("/work", "/storage"))
+    if pod is None or not pod.running or work is None or storage is None:
+        raise Unavailable(f'no running pod has port {doc.port} of pg "{doc.name}"', code="no_pod")
+    return ComputePlace(pod.name, pod.number, pod.endpoint, work, storage)
+
+
+def plan_put(snap: Snapshot, doc: PgDoc, branch: BranchStart | None) -> Plan:
+    """The document is written, and the branch made if it has to be; nothing starts."""
+    before = snap.desired.pgs.get(doc.name)
+    steps = check_settings(doc, before)
+    if doc != before:
+        steps = (*steps, do.PutDocument(doc, before=before))
+    if branch is not None:
+        origin = branch.origin
+        steps = (*steps, do.PutBranch(doc.storage_name, doc.branch, origin, fresh=not branch.there))
+    return Plan(steps)
+
+
+def check_settings(doc: PgDoc, before: PgDoc | None) -> tuple[do.Step, ...]:
+    """Refused before anything is written; defaults need no asking."""
+    plain = not doc.settings and doc.durability is Durability.LOCAL
+    same = before is not None and before.given == doc.given
+    return () if plain or same else (do.CheckSettings(doc),)
+
+
+def plan_start(snap: Snapshot, doc: PgDoc, branch: BranchStart | None = None) -> Plan:
+    """`doc` runs; an ended or cut-off container is replaced. Nothing if it runs as it should."""
+    seen, before = snap.compute(doc.name), snap.desired.pgs.get(doc.name)
+    wanted = doc.model_copy(update={"wanted": Wanted.RUNNING, "started": True})
+    write = check_settings(doc, before)
+    if wanted != before:
+        write = (*write, do.PutDocument(wanted, before=before))
+    if seen is not None and seen.running and not snap.cut_off(seen):
+        return Plan(write)
+    if branch is not None and branch.there:  # succeeds if it started at the same place
+        write = (*write, do.PutBranch(doc.storage_name, doc.branch, branch.origin, fresh=False))
+    origin = branch.origin if branch is not None and not branch.there else None
+    fresh = before is None or not before.started
+    return Plan(write + _clear_steps(seen) + _start_steps(snap, wanted, origin, fresh=fresh))
+
+
+def _clear_steps(seen: Container | None) -> tuple[do.Step, ...]:
+    if seen is None:
+        return ()
+    remove = do.Remove(seen.name, why=f"it is {seen.state}")
+    if not seen.running:
+        return (remove,)
+    return (do.StopContainer(seen.name, specs.COMPUTE_STOP_S, why="its pod was restarted"), remove)
+
+
+def _start_steps(snap: Snapshot, doc: PgDoc, origin: Source | None, *, fresh: bool) -> tuple[do.Step, ...]:
+    name = specs.compute_name(snap.stack, doc.name)
+    create = do.CreateCompute(doc, place_of(snap, doc), snap.image("compute"), name)
+    return (
+        do.Prepare(doc, origin=origin, fresh_branch=origin is not None, fresh_compute=fresh),
+        do.Together(((create,), (do.Layout(doc),))),
+        do.Open(doc, name),
+    )
+
+
+def plan_reopen(snap: Snapshot, doc: PgDoc) -> Plan:
+    """After a controller's death: a compute that runs may still stand before its gate."""
+    name = specs.compute_name(snap.stack, doc.name)
+    return Plan((do.Prepare(doc), do.Open(doc, name, why="its gate may be shut")))
+
+
+def plan_stop(snap: Snapshot, doc: PgDoc) -> Plan:
+    """A clean shutdown; the container stays for its log."""
+    wanted = doc.model_copy(update={"wanted": Wanted.STOPPED})
+    steps: tuple[do.Step, ...] = (do.PutDocument(wanted, before=doc),) if wanted != doc else ()
+    seen = snap.compute(doc.name)
+    if seen is not None and seen.running:
+        steps = (*steps, do.StopContainer(seen.name, specs.COMPUTE_STOP_S))
+    return Plan(steps)
+
+
+def plan_restart(snap: Snapshot, doc: PgDoc) -> Plan:
+    """Stop if it runs, then start with what its document says now."""
+    seen = snap.compute(doc.name)
+    if seen is None or not seen.running:
+        return plan_start(snap, doc)
+    wanted = doc.model_copy(update={"wanted": Wanted.RUNNING, "started": True})
+    stop = do.StopContainer(seen.name, specs.COMPUTE_STOP_S)
+    put = (do.PutDocument(wanted, before=doc),) if wanted != doc else ()
+    return Plan((*put, stop, do.Remove(seen.name), *_start_steps(snap, wanted, None, fresh=False)))
+
+
+def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
+    """Its data goes first, since that may be refused; the branch stays. Refused while it runs."""
+    seen = snap.compute(doc.name)
+    if seen is not None and seen.running:
+        raise Conflict(
+            f'pg "{doc.name}" is running',
+            detail=f"Container {seen.name} is up.",
+            hint=f"Stop it first: neon-compose pg stop -n {doc.name}",
+            code="pg_running",
+        )
+    steps: list[do.Step] = [do.DeleteCompute(doc, discard_writes=discard_writes)]
+    if seen is not None:
+        steps.append(do.Remove(seen.name))
+    steps.append(do.DropDocument(doc))
+    pod = snap.pod_of(doc.port)
+    if pod is not None and len(pod.ports) == 1:
+        steps.append(do.Remove(pod.name, why="it was for this pg's port alone"))
+    return Plan(tuple(steps))
+
+
+# ---- branches
+
+
+def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
+    """Refused while a pg is bound to it."""
+    pgs = sorted(pg.name for pg in snap.desired.pgs_of(storage) if pg.branch == branch)
+    if pgs:
+        raise Conflict(
+            f'branch "{storage}/{branch}" has pgs',
+            detail=f"These are bound to it: {', '.join(pgs)}.",
+            hint=f"Destroy them first: neon-compose pg destroy -n {pgs[0]}",
+            code="branch_in_use",
+        )
+    return Plan((do.DropBranch(storage, branch),))
+
+
+# ---- the whole stack
+
+
+def plan_stop_all(snap: Snapshot) -> tuple[Plan, ...]:
+    """In order: computes, pageservers, MinIO, pods; within one stage beside each other."""
+    stages = (
+        (Component.COMPUTE, specs.COMPUTE_STOP_S),
+        (Component.PAGESERVER, specs.PAGESERVER_STOP_S),
+        (Component.MINIO, specs.MINIO_STOP_S),
+        (Component.POD, 1),
+    )
+    plans = []
+    for component, timeout_s in stages:
+        lanes = tuple(
+            (do.StopContainer(one.name, timeout_s),) for one in snap.world.of(component) if one.running
+        )
+        if lanes:
+            plans.append(Plan((do.Together(lanes),)))
+    return tuple(plans)

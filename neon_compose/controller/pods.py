@@ -1,0 +1,180 @@
+"""Pods: containers that hold a network namespace and publish ports which computes join.
+
+Publishing is most of what starting a container costs, so it is done ahead: one pod with free ports is
+kept ready. A pg's port is reserved in memory while its request runs, and by its document after.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+
+from neon_compose.controller import network, ports, specs
+from neon_compose.controller.desired import PgDoc
+from neon_compose.controller.observe import Pod, Snapshot
+from neon_compose.controller.ports import Ports
+from neon_compose.controller.site import Site
+from neon_compose.engine.runtime import Kind
+from neon_compose.errors import Conflict, NeonError, Unavailable
+from neon_compose.model.states import Component
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 8
+_FEW = 4  # free ports left that make the next pod
+
+
+@contextmanager
+def reserved_port(site: Site, asked: int | None, pg: str) -> Iterator[int]:
+    """A port for `pg` that no other request gets meanwhile; its pod exists and runs.
+
+    `Conflict` (code "port_taken") names who has `asked`. A pod made for `asked` alone goes again if the
+    request fails.
+    """
+    port = _reserve(site, asked, pg)
+    made: str | None = None
+    try:
+        made = _ensure_pod_of(site, port)
+        yield port
+    except BaseException:
+        if made is not None:
+            site.engine.remove(Kind.CONTAINER, made)
+        raise
+    finally:
+        with site.ports_mutex:
+            site.reserved_ports.discard(port)
+
+
+def _reserve(site: Site, asked: int | None, pg: str) -> int:
+    for _ in range(_ATTEMPTS):
+        with site.ports_mutex:
+            snap = site.snapshot()
+            port = _pick(snap, asked, pg, site.reserved_ports)
+            if port is not None:
+                site.reserved_ports.add(port)
+                return port
+        top_up(site, at_least=1)
+    raise Unavailable("no free port was found", code="no_ports")
+
+
+def _pick(snap: Snapshot, asked: int | None, pg: str, reserved: set[int]) -> int | None:
+    if asked is None:
+        return next((port for port in snap.free_ports() if port not in reserved), None)
+    owner = next((one.name for one in snap.desired.pgs.values() if one.port == asked), None)
+    if owner not in (None, pg) or asked in reserved:
+        raise Conflict(
+            f"port {asked} is taken by " + (f'pg "{owner}"' if owner else "a pg that is being made"),
+            hint="Ask for another one, or for none.",
+            code="port_taken",
+        )
+    return asked
+
+
+def _ensure_pod_of(site: Site, port: int) -> str | None:
+    """The name of the one-port pod this made, None if a pod with `port` was there."""
+    with site.pods_mutex:
+        pod = site.snapshot().pod_of(port)
+        if pod is not None:
+            site.engine.start(pod.name)
+            return None
+        return _make_pod(site, (port,))
+
+
+def top_up(site: Site, at_least: int = _FEW) -> None:
+    """Make a pod of 16 if fewer than `at_least` ports are free. `Unavailable` if there are no 16 in a row."""
+    with site.pods_mutex:
+        snap = site.snapshot()
+        if len([port for port in snap.free_ports() if port not in site.reserved_ports]) >= at_least:
+            return
+        _make_pool_pod(site, snap)
+
+
+def _make_pool_pod(site: Site, snap: Snapshot) -> None:
+    view = network.look_at_host(site.engine, site.stack, site.image("base"))
+    everywhere = site.engine.observe(None, (Kind.CONTAINER,)).containers
+    taken = set(view.listening) | {port for one in everywhere for port in one.published}
+    taken |= {port for pod in snap.pods() for port in pod.ports}
+    taken |= {pg.port for pg in snap.desired.pgs.values()}
+    for _ in range(_ATTEMPTS):
+        block = ports.free_block(taken)
+        try:
+            _make_pod(site, block)
+            return
+        except Conflict as error:
+            if error.code != "port_taken":
+                raise
+            taken |= _port_named(error, block)  # somebody was faster
+    raise Unavailable("no 16 free ports in a row were found", code="no_ports")
+
+
+def _port_named(error: NeonError, block: Ports) -> set[int]:
+    said = [port for port in block if str(port) in error.message]
+    return set(said or block)
+
+
+def _make_pod(site: Site, block: Ports) -> str:
+    """Create and start; nothing stays if it can't start."""
+    pods = site.engine.observe(site.stack, (Kind.CONTAINER, Kind.NETWORK))
+    subnet = next((IPv4Network(one.subnets[0]) for one in pods.networks if one.subnets), None)
+    if subnet is None:
+        raise Unavailable("the stack has no network", hint="neon-compose up -d makes it.", code="no_network")
+    used = {int(one.labels["dev.neon-compose.pod"]) for one in pods.of(Component.POD)}
+    number = next(n for n in range(len(used) + 1) if n not in used)
+    spec = specs.pod_spec(site.stack, number, block, site.image("base"), subnet, bind_of(site))
+    try:
+        site.engine.create(spec)
+        site.engine.start(spec.name)
+    except BaseException as error:
+        if getattr(error, "code", "") != "exists":  # somebody else's: not ours to remove
+            site.engine.remove(Kind.CONTAINER, spec.name)
+        raise
+    return spec.name
+
+
+def bind_of(site: Site) -> str:
+    return str(site.documents.read().stack.config.get("bind") or "127.0.0.1")
+
+
+def restore(site: Site, docs: Iterable[PgDoc]) -> dict[str, NeonError]:
+    """Pods for all `docs` exist and run; pg -> error for those whose port somebody else has now."""
+    failed: dict[str, NeonError] = {}
+    with site.pods_mutex:
+        docs = list(docs)
+        wanted = {doc.port: doc for doc in docs}
+        for pod in site.snapshot().pods():
+            if not pod.running:
+                failed |= _restart(site, pod, wanted)
+        for doc in docs:
+            if doc.name not in failed and site.snapshot().pod_of(doc.port) is None:
+                failed |= _remake(site, ports.parse_ports(doc.ports), wanted)
+    return failed
+
+
+def _restart(site: Site, pod: Pod, wanted: dict[int, PgDoc]) -> dict[str, NeonError]:
+    try:
+        site.engine.start(pod.name)
+        return {}
+    except Conflict as error:
+        if error.code != "port_taken":
+            raise
+        site.engine.remove(Kind.CONTAINER, pod.name)
+        return _remake(site, pod.ports, wanted)
+
+
+def _remake(site: Site, block: Ports, wanted: dict[int, PgDoc]) -> dict[str, NeonError]:
+    """A pod with as many ports of `block` as are free."""
+    failed: dict[str, NeonError] = {}
+    left = set(block)
+    while left & wanted.keys():
+        try:
+            _make_pod(site, tuple(sorted(left)))
+            return failed
+        except Conflict as error:
+            if error.code != "port_taken":
+                raise
+            lost = _port_named(error, tuple(sorted(left)))
+            failed |= {wanted[port].name: error for port in lost if port in wanted}
+            left -= lost
+    return failed

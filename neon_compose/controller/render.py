@@ -1,0 +1,158 @@
+"""Snapshots and what pageservers know as the messages of the public API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from neon_compose.controller.desired import PgDoc, StorageDoc
+from neon_compose.controller.observe import Snapshot
+from neon_compose.engine.labels import PG, PORTS, STORAGE
+from neon_compose.engine.runtime import Container
+from neon_compose.model.states import Component, Durability
+from neon_compose.wire.pageserver import Branch, ComputeStatus, Credentials, StorageStatus
+from neon_compose.wire.pageserver import Snapshot as PageserverSnapshot
+from neon_compose.wire.rest import (
+    BranchOut,
+    ComponentOut,
+    PgOut,
+    PgUrl,
+    SnapshotOut,
+    StorageOut,
+    StorageState,
+)
+
+ADMIN = "neon_admin"
+DATABASE = "postgres"
+_NOTES = {
+    Durability.LOCAL: 'durability is "local": the data of this compute is the only copy of its writes',
+    Durability.OFF: 'durability is "off": a crash of the machine loses this compute\'s writes',
+    Durability.QUORUM: None,
+}
+
+
+def pg_out(
+    snap: Snapshot,
+    doc: PgDoc,
+    status: ComputeStatus | None = None,
+    *,
+    busy: bool = False,
+    database: str = DATABASE,
+    more: str | None = None,
+) -> PgOut:
+    """`status` is None if its pageserver does not answer or knows no such compute."""
+    pod = snap.pod_of(doc.port)
+    notes = [note for note in (more, _NOTES[doc.durability]) if note]
+    return PgOut(
+        name=doc.name,
+        storage_name=doc.storage_name,
+        branch=doc.branch,
+        from_=doc.from_,
+        state=snap.pg_state(doc, busy=busy),
+        port=doc.port,
+        durability=doc.durability,
+        settings=doc.settings,
+        restart_needed=snap.restart_needed(doc),
+        settling=status.settling if status else None,
+        has_writes=status.has_writes if status else None,
+        own_bytes=status.own_bytes if status else None,
+        note="; ".join(notes) or None,
+        url=f"postgres://{ADMIN}@{host_of(snap)}:{doc.port}/{quote(database)}",
+        created_at=doc.created_at,
+        pod=pod.name if pod else None,
+    )
+
+
+def pg_url(snap: Snapshot, doc: PgDoc, credentials: Credentials, status: ComputeStatus | None) -> PgUrl:
+    """With the password. `direct` and `socket` only while there is something to connect to."""
+    who = f"{quote(credentials.role)}:{quote(credentials.password, safe='')}"
+    database = quote(credentials.database)
+    pod, server = snap.pod_of(doc.port), snap.pageserver(doc.storage_name)
+    work = server.source_of("/work") if server else None
+    socket = None
+    if status is not None and work is not None:
+        folder = quote(f"{work}/pg/{doc.name}/{status.generation}/run", safe="")
+        socket = f"postgres://{who}@{folder}:{doc.port}/{database}"
+    return PgUrl(
+        url=f"postgres://{who}@{host_of(snap)}:{doc.port}/{database}",
+        direct=f"postgres://{who}@{pod.ip}:{doc.port}/{database}" if pod and pod.ip else None,
+        socket=socket,
+    )
+
+
+def host_of(snap: Snapshot) -> str:
+    """The address clients use: what ports are bound to, the loopback if that is every address."""
+    bind = str(snap.desired.stack.config.get("bind") or "127.0.0.1")
+    if bind in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{bind}]" if ":" in bind else bind
+
+
+def storage_out(
+    snap: Snapshot, doc: StorageDoc, status: StorageStatus | None, note: str | None = None
+) -> StorageOut:
+    """`status` is None if its pageserver does not answer."""
+    return StorageOut(
+        name=doc.name,
+        type=doc.type,
+        path=doc.host_path,
+        state=_storage_state(snap.pageserver(doc.name), status),
+        storage_id=status.storage_id if status else None,
+        postgres=status.postgres_major if status else None,
+        default_database=status.default_database if status else None,
+        branches=status.branches if status else [],
+        snapshots=status.snapshots if status else [],
+        size_bytes=status.size_bytes if status else None,
+        created_at=doc.created_at,
+        note=note or ("it is being attached" if doc.attaching else None),
+    )
+
+
+def _storage_state(container: Container | None, status: StorageStatus | None) -> StorageState:
+    if container is None:
+        return StorageState.MISSING
+    if not container.running:
+        return StorageState.STOPPED
+    return StorageState.RUNNING if status is not None else StorageState.FAILED
+
+
+def branch_out(storage: str, branch: Branch) -> BranchOut:
+    return BranchOut(
+        storage_name=storage,
+        name=branch.name,
+        id=branch.id,
+        parent=branch.parent,
+        snapshot=branch.snapshot,
+        writer=branch.writer,
+        has_writes=branch.has_writes,
+        created_at=branch.created_at,
+    )
+
+
+def snapshot_out(storage: str, snapshot: PageserverSnapshot) -> SnapshotOut:
+    return SnapshotOut(
+        storage_name=storage,
+        name=snapshot.name,
+        branch=snapshot.branch,
+        lsn=snapshot.lsn,
+        created_at=snapshot.created_at,
+    )
+
+
+def component_out(snap: Snapshot, one: Container, health: Mapping[str, bool]) -> ComponentOut:
+    """`health` of those that can be asked, by container name."""
+    component = one.component or Component.CONTROLLER
+    image_of = {Component.POD: "base"}.get(component, component.value)
+    return ComponentOut(
+        name=one.name,
+        component=component,
+        image=one.image,
+        state=one.state.value,
+        healthy=health.get(one.name),
+        storage=one.labels.get(STORAGE),
+        pg=one.labels.get(PG),
+        ports=one.labels.get(PORTS),
+        address=next((end.ip for end in one.endpoints if end.ip), None),
+        created_at=one.created_at,
+        outdated=one.image != snap.images.get(image_of, one.image),
+    )

@@ -1,0 +1,245 @@
+"""What can be asked of storages: one function per request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from neon_compose.controller import plan, render
+from neon_compose.controller import steps as do
+from neon_compose.controller.desired import StorageDoc
+from neon_compose.controller.dumps import opened_dump
+from neon_compose.controller.execute import Execution, silent
+from neon_compose.controller.folder import Claimed
+from neon_compose.controller.hostpath import check_host_path, check_unclaimed
+from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.pageservers import Pageserver
+from neon_compose.controller.site import Site
+from neon_compose.controller.steps import Plan
+from neon_compose.engine.runtime import EVERYTHING, Kind
+from neon_compose.errors import Conflict, Invalid, NeonError
+from neon_compose.model.names import parse_name
+from neon_compose.model.states import StorageType
+from neon_compose.wait import now
+from neon_compose.wire.ndjson import Emit
+from neon_compose.wire.pageserver import StorageStatus
+from neon_compose.wire.rest import StorageIn, StorageOut
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A dump that comes with the request: `chunks` end with it, or raise when the client is gone."""
+
+    format: str
+    chunks: Iterator[bytes]
+
+
+# ---- reading
+
+
+def show(site: Site, name: str, note: str | None = None) -> StorageOut:
+    snap = site.snapshot()
+    if name not in snap.desired.storages:
+        snap.storage(name)
+    return render.storage_out(snap, snap.desired.storages[name], _status_of(site, snap, name), note)
+
+
+def list_all(site: Site, snap: Snapshot | None = None) -> list[StorageOut]:
+    """By name; the pageservers are asked beside each other."""
+    snap = snap or site.snapshot()
+    servers = site.answering(snap)
+    statuses = dict(zip(servers, site.workers.map(_status, servers.values()), strict=True))
+    return [
+        render.storage_out(snap, doc, statuses.get(name))
+        for name, doc in sorted(snap.desired.storages.items())
+    ]
+
+
+def _status_of(site: Site, snap: Snapshot, name: str) -> StorageStatus | None:
+    address = snap.address(snap.pageserver(name))
+    return _status(site.pageservers.at(address)) if address else None
+
+
+def _status(pageserver: Pageserver) -> StorageStatus | None:
+    try:
+        return pageserver.status()
+    except NeonError as error:
+        log.warning("a pageserver gives no status: %s", error.message)
+        return None
+
+
+# ---- attaching
+
+
+def attach(
+    site: Site,
+    request: StorageIn,
+    emit: Emit = silent,
+    upload: Upload | None = None,
+    *,
+    dry_run: bool = False,
+) -> tuple[StorageOut, bool] | Plan:
+    """Attach the storage (True), or find it attached as asked (False).
+
+    Content comes from `upload`, from the engine-side path `request.import_`, or is a fresh cluster. A
+    failure leaves nothing that this request made.
+    """
+    parse_name(request.name, "storage")
+    path = _checked(request)
+    work = partial(_attach, site, request, path, emit, upload, dry_run=dry_run)
+    if dry_run:
+        return work()
+    what = f"attach {request.model_dump_json()}" + (f" upload {id(upload)}" if upload else "")
+    return site.locks.run(what, work, alone=frozenset({f"storage/{request.name}"}))
+
+
+def _checked(request: StorageIn) -> str | None:
+    if request.type is not StorageType.NATIVE:
+        raise Invalid(
+            f'storage type "{request.type}" is not available',
+            hint='Use "native": a Docker volume, or a folder with "path".',
+            code="not_available",
+        )
+    if request.import_ is not None:
+        check_host_path(request.import_, "import path")
+    return None if request.path is None else check_host_path(request.path)
+
+
+def _attach(
+    site: Site, request: StorageIn, path: str | None, emit: Emit, upload: Upload | None, *, dry_run: bool
+) -> tuple[StorageOut, bool] | Plan:
+    site.refuse_while_stopping()
+    snap = site.snapshot(EVERYTHING)
+    doc = snap.desired.storages.get(request.name)
+    if doc is not None and doc.attaching:  # a controller died in the middle of it
+        with site.execution(snap) as execution:
+            execution.run(plan.plan_abandon(snap, doc))
+        snap, doc = site.snapshot(EVERYTHING), None
+    if doc is not None:
+        return _attached_before(site, snap, doc, request, path, upload, dry_run=dry_run)
+    if path is not None:
+        check_unclaimed(path, site.stack, snap.desired, site.engine.observe(None, (Kind.CONTAINER,)), "")
+    if dry_run:
+        claim = (do.ClaimFolder(path, storage=request.name),) if path else ()
+        return Plan(claim) + plan.plan_attach(
+            snap, _doc(request, path, Claimed(path or "", made=False)), _content(request, upload)
+        )
+    return _attach_new(site, snap, request, path, emit, upload), True
+
+
+def _attach_new(
+    site: Site, snap: Snapshot, request: StorageIn, path: str | None, emit: Emit, upload: Upload | None
+) -> StorageOut:
+    source = request.import_
+    dump = opened_dump(site.engine, site.stack, site.probe_image(), source) if source else nullcontext(None)
+    with dump as found, site.execution(snap, emit) as execution:
+        if upload is not None:
+            fmt, execution.chunks = upload.format, upload.chunks
+        elif found is not None:
+            fmt, execution.chunks = found
+        else:
+            fmt = ""
+        doc = _claimed(site, snap, execution, request, path)
+        content = do.ImportDump(request.name, format=fmt) if fmt else do.Initialise(request.name)
+        execution.run(plan.plan_attach(snap, doc, content))
+    return show(site, request.name)
+
+
+def _content(request: StorageIn, upload: Upload | None) -> do.Initialise | do.ImportDump:
+    if upload is None and request.import_ is None:
+        return do.Initialise(request.name)
+    return do.ImportDump(request.name, format=upload.format if upload else "auto")
+
+
+def _claimed(
+    site: Site, snap: Snapshot, execution: Execution, request: StorageIn, path: str | None
+) -> StorageDoc:
+    """The new document, its folder claimed."""
+    if path is None:
+        volume = f"{site.stack}_storage_{request.name}"
+        return _doc(request, None, Claimed("", made=snap.world.volume(volume) is None))
+    execution.run(Plan((do.ClaimFolder(path, storage=request.name),)))
+    claimed = execution.claimed
+    assert claimed is not None
+    everything = site.engine.observe(None, (Kind.CONTAINER,))
+    check_unclaimed(claimed.path, site.stack, snap.desired, everything, "")
+    if claimed.storage_id is not None and (request.import_ is not None or execution.chunks is not None):
+        raise Conflict(
+            f'folder "{claimed.path}" holds a storage already',
+            hint="Attach it without an import, or name another folder.",
+            code="storage_exists",
+        )
+    return _doc(request, path, claimed)
+
+
+def _doc(request: StorageIn, path: str | None, claimed: Claimed) -> StorageDoc:
+    return StorageDoc(
+        name=request.name,
+        type=request.type,
+        path=path,
+        host_path=claimed.path or None,
+        made=claimed.made,
+        fresh=claimed.made if path is None else claimed.storage_id is None,
+        imported=request.import_,
+        created_at=now(),
+    )
+
+
+def _attached_before(
+    site: Site,
+    snap: Snapshot,
+    doc: StorageDoc,
+    request: StorageIn,
+    path: str | None,
+    upload: Upload | None,
+    *,
+    dry_run: bool,
+) -> tuple[StorageOut, bool] | Plan:
+    """Repeat is success, another spec a conflict that says what differs."""
+    if path not in (doc.path, doc.host_path):
+        raise _differs(doc, "path", doc.host_path or "(a volume)", path or "(a volume)")
+    if upload is not None or request.import_ not in (None, doc.imported):
+        raise _differs(doc, "content", doc.imported or "(its own)", request.import_ or "(an upload)")
+    steps = plan.plan_pageserver(snap, doc)
+    if dry_run:
+        return steps
+    with site.execution(snap) as execution:
+        execution.run(steps)
+    return show(site, doc.name), False
+
+
+def _differs(doc: StorageDoc, what: str, has: str, asked: str) -> Conflict:
+    return Conflict(
+        f'storage "{doc.name}" exists with another {what}',
+        detail=f"It has {what} {has}; {asked} was asked for.",
+        hint=f"Use another name, or detach it first: neon-compose storage detach -n {doc.name}",
+        code="storage_exists",
+    )
+
+
+# ---- detaching
+
+
+def detach(site: Site, name: str, *, purge: bool, dry_run: bool = False) -> Plan:
+    """The container goes, the data stays unless `purge`. `Conflict` with pgs on it."""
+
+    def work() -> Plan:
+        snap = site.snapshot()
+        if name not in snap.desired.storages:
+            snap.storage(name)
+        steps = plan.plan_detach(snap, snap.desired.storages[name], purge=purge)
+        if not dry_run:
+            with site.execution(snap) as execution:
+                execution.run(steps)
+        return steps
+
+    return _locked(site, name, f"detach {name} {purge} {dry_run}", work)
+
+
+def _locked(site: Site, name: str, what: str, work: Callable[[], Plan]) -> Plan:
+    return site.locks.run(what, work, alone=frozenset({f"storage/{name}"}))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from neon_compose.controller import pods, storages
+from neon_compose.model.states import StorageType
+from neon_compose.wire.rest import StorageIn
+from tests.site import Fixture, make
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Fixture]:
+    """A stack with a network and nothing in it."""
+    fixture = make(tmp_path)
+    yield fixture
+    shutil.rmtree(fixture.host)
+
+
+@pytest.fixture
+def shop(bare: Fixture) -> Fixture:
+    """A stack with storage "shop" and a pod with 16 free ports."""
+    storages.attach(bare.site, StorageIn(name="shop", type=StorageType.NATIVE))
+    pods.top_up(bare.site)
+    bare.faults.seen.clear()
+    return bare

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from neon_compose.controller import pgs, plan, steps
+from neon_compose.engine.runtime import ContainerSpec
+from neon_compose.errors import TimedOut, Unavailable
+from neon_compose.model.states import Component, PgState
+from neon_compose.wire.rest import PgAction, PgIn, PgVerb
+from tests.site import Fixture
+
+
+def dies(spec: ContainerSpec) -> tuple[int, list[str]] | None:
+    if spec.component is Component.COMPUTE:
+        return 1, ["LOG:  starting", 'FATAL:  could not load library "nope"']
+    return None
+
+
+def test_a_compute_that_ends_while_it_is_opened_fails_at_once_with_its_last_log_lines(shop: Fixture) -> None:
+    shop.engine.program = dies
+    begun = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        pgs.put(shop.site, PgIn(name="a", storage_name="shop", start=True))
+    assert time.monotonic() - begun < 2
+    assert caught.value.code == "compute_ended"
+    assert "could not load library" in caught.value.detail
+    assert shop.site.documents.read().pgs == {}
+    assert "t_pg_a" not in shop.engine.boxes
+
+
+def test_a_gate_that_takes_long_is_waited_for(shop: Fixture) -> None:
+    shop.pageservers.open_blocks_s = 0.3
+    out = pgs.put(shop.site, PgIn(name="a", storage_name="shop", start=True))
+    assert isinstance(out, tuple)
+    assert out[0].state is PgState.RUNNING
+
+
+def test_a_gate_that_stays_shut_times_out_and_leaves_no_container(shop: Fixture) -> None:
+    pgs.put(shop.site, PgIn(name="a", storage_name="shop"))
+    shop.pageservers.never_opens = True
+    snap = shop.site.snapshot()
+    *others, last = plan.plan_start(snap, snap.pg("a")).steps
+    assert isinstance(last, steps.Open)
+    short = steps.Plan((*others, replace(last, wait_s=0.2)))
+    with pytest.raises(TimedOut), shop.site.execution(snap) as execution:
+        execution.run(short)
+    assert "t_pg_a" not in shop.engine.boxes
+    assert shop.site.snapshot().pg("a") == snap.pg("a")
+
+
+def test_starting_what_runs_is_success(shop: Fixture) -> None:
+    pgs.put(shop.site, PgIn(name="a", storage_name="shop", start=True))
+    before = shop.engine.contents()
+    out = pgs.act(shop.site, "a", PgAction(action=PgVerb.START))
+    assert out.state is PgState.RUNNING  # type: ignore[union-attr]
+    assert shop.engine.contents() == before
