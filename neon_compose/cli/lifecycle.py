@@ -1,0 +1,59 @@
+"""The commands that go through the engine: `up`, `down`, `logs`, `doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from neon_compose.cli.args import DryRun, Output, OutputOption
+from neon_compose.cli.config import FileOption
+from neon_compose.cli.session import of
+
+
+def up(
+    ctx: typer.Context,
+    file: FileOption = None,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Return once it is up.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what the stack file no longer has.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring the stack up and print the URL of its first pg. Repeat it to apply a changed stack file."""
+    from neon_compose.cli.up import Request, up
+
+    session = of(ctx)
+    up(session, Request(file, prune, detach, dry_run), session.outside.images())
+
+
+def down(
+    ctx: typer.Context,
+    volumes: Annotated[
+        bool, typer.Option("-v", "--volumes", help="Delete its data and secrets too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Don't ask.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Stop the stack and remove its containers and networks; data stays unless -v."""
+    from neon_compose.cli.down import down
+
+    down(of(ctx), volumes=volumes, sure=yes, dry_run=dry_run)
+
+
+def logs(
+    ctx: typer.Context,
+    container: Annotated[str | None, typer.Argument(metavar="CONTAINER", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each container.")] = 100,
+) -> None:
+    """Print what the stack's containers said."""
+    from neon_compose.cli.attached import logs
+
+    logs(of(ctx), container, tail, follow)
+
+
+def doctor(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """Look at the machine, the engine and the stack, and say what is wrong."""
+    from neon_compose.cli.doctor import report
+
+    if not report(of(ctx), output):
+        raise typer.Exit(5)

@@ -1,0 +1,150 @@
+"""`neon-compose storage`: where data lives."""
+
+from __future__ import annotations
+
+from os.path import normpath
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neon_compose.cli import render
+from neon_compose.cli.args import DryRun, NameArgument, NameOption, Output, OutputOption, one_name
+from neon_compose.cli.plan import changed
+from neon_compose.cli.session import Session, give, of, say
+from neon_compose.model.states import StorageType
+
+if TYPE_CHECKING:
+    from neon_compose.cli.upload import Dump
+
+app = typer.Typer(help="Storages: where data lives.", no_args_is_help=True, rich_markup_mode=None)
+
+COLUMNS: render.Columns = {
+    "NAME": "name",
+    "TYPE": "type",
+    "STATE": "state",
+    "PATH": "path",
+    "SIZE": lambda storage: render.size(storage.get("size_bytes")),
+    "SNAPSHOTS": "snapshots",
+    "BRANCHES": "branches",
+}
+
+TypeOption = Annotated[StorageType, typer.Option("--type", help="native: a volume or a folder; s3: a URL.")]
+PathOption = Annotated[
+    str | None,
+    typer.Option(
+        "--path", metavar="PATH", help="A folder of this machine, or an S3 URL.", show_default=False
+    ),
+]
+ImportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--import", metavar="FILE", help="Fill it from a dump (pg_dump: any format).", show_default=False
+    ),
+]
+
+
+@app.command()
+def attach(
+    ctx: typer.Context,
+    name: NameArgument = None,
+    option_name: NameOption = None,
+    kind: TypeOption = StorageType.NATIVE,
+    path: PathOption = None,
+    import_: ImportOption = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a storage, or attach the one that is at --path."""
+    storage = one_name(name, option_name, "storage")
+    session = of(ctx)
+    where = absolute(session, path) if kind is StorageType.NATIVE else path
+    if import_ is None or dry_run:
+        body = {"name": storage, "type": kind.value} | ({"path": where} if where is not None else {})
+        if import_ is not None:
+            _dump(session, import_)
+        answer = session.client.call("PUT", "/storages", body, dry_run=dry_run)
+    else:
+        answer = _import(session, storage, kind, where, _dump(session, import_))
+    made = changed(answer, output)
+    if made is not None:
+        if made.get("note"):
+            say(f"note: {made['note']}")
+        give(render.as_json(made) if output is Output.JSON else render.as_table([made], COLUMNS))
+
+
+@app.command()
+def detach(
+    ctx: typer.Context,
+    name: NameArgument = None,
+    option_name: NameOption = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete its data too.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Forget a storage; its data stays unless --purge."""
+    storage = one_name(name, option_name, "storage")
+    answer = of(ctx).client.call("DELETE", f"/storages/{storage}", purge=purge, dry_run=dry_run)
+    if not dry_run or changed(answer, Output.TABLE) is not None:
+        say(f'storage "{storage}" is detached' + (" and its data deleted" if purge else ""))
+
+
+@app.command("list")
+def list_(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """List all storages."""
+    storages = of(ctx).client.get("/storages")
+    give(render.as_json(storages) if output is Output.JSON else render.as_table(storages, COLUMNS))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    name: NameArgument = None,
+    option_name: NameOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show one storage, with its snapshots and branches."""
+    storage = of(ctx).client.get(f"/storages/{one_name(name, option_name, 'storage')}")
+    give(render.as_json(storage) if output is Output.JSON else render.as_facts(_readable(storage)))
+
+
+def absolute(session: Session, path: str | None) -> str | None:
+    """A host folder as the API wants it; an empty one is left for the API to refuse."""
+    return normpath(session.outside.folder / Path(path).expanduser()) if path else path
+
+
+def _dump(session: Session, path: Path) -> Dump:
+    from neon_compose.cli.upload import open_dump
+
+    return open_dump(session.outside.folder / path.expanduser())
+
+
+def _import(
+    session: Session, storage: str, kind: StorageType, path: str | None, dump: Dump
+) -> dict[str, object]:
+    from neon_compose.cli.progress import reporter, result_of
+    from neon_compose.wire.ndjson import Step
+
+    with reporter() as show:
+        name = f"send {dump.path.name}"
+        show.emit(Step(name=name, state="start", total_bytes=dump.total_bytes))
+
+        def told(sent: int) -> None:
+            state = "done" if sent == dump.total_bytes else "progress"
+            show.emit(Step(name=name, state=state, bytes=sent, total_bytes=dump.total_bytes))  # type: ignore[arg-type]
+
+        events = session.client.stream(
+            "PUT",
+            f"/storages/{storage}/import",
+            content=dump.chunks(told),
+            format=dump.format,
+            type=kind.value,
+            path=path,
+        )
+        return result_of(events, show)
+
+
+def _readable(storage: dict[str, Any]) -> dict[str, Any]:
+    """The document with its size in words."""
+    return {("size" if key == "size_bytes" else key): value for key, value in storage.items()} | (
+        {"size": render.size(storage["size_bytes"])} if storage.get("size_bytes") is not None else {}
+    )

@@ -1,0 +1,89 @@
+"""Branches from the command line: where they come from, and one request to make one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+from tests.unit.cli.server import FakeServer
+
+
+def test_a_branch_is_one_request_and_its_url_is_the_result(cli: Cli, server: FakeServer) -> None:
+    ran = cli("branch", "create", "try1", "--from", "main@init")
+    assert server.changes() == [
+        ("PUT", "/pgs", {}, {"name": "try1", "storage_name": "main", "from": "main@init", "start": True})
+    ]
+    assert ran.out == "postgres://neon_admin:p%40ss@127.0.0.1:15432/try1\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "storage"),
+    [("shop/main", "shop"), ("worker", "shop"), ("main", "main"), ("shop", "shop"), ("old", "shop")],
+)
+def test_a_source_is_a_storages_branch_else_a_pg_else_a_storage_else_a_branch(
+    cli: Cli, server: FakeServer, source: str, storage: str
+) -> None:
+    server.storage("shop")
+    server.pg("worker", storage="shop")
+    server.branch("shop", "old")
+    assert cli("branch", "create", "b", "--from", source).code == 0
+    assert server.changes()[0][3]["storage_name"] == storage
+
+
+def test_a_named_storage_spares_the_question(cli: Cli, server: FakeServer) -> None:
+    cli("branch", "create", "b", "--from", "main", "-s", "main")
+    assert server.calls[0][0] == "PUT"
+
+
+def test_a_source_that_nothing_is_called_names_the_nearest(cli: Cli, server: FakeServer) -> None:
+    server.branch("main", "release")
+    ran = cli("branch", "create", "b", "--from", "relaese")
+    assert ran.code == 3
+    assert '"release"' in ran.err
+    assert server.changes() == []
+
+
+def test_a_branch_name_in_two_storages_is_ambiguous(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    server.branch("main", "old")
+    server.branch("shop", "old")
+    for line in ("branch create b --from old", "branch delete old"):
+        ran = cli(*line.split())
+        assert ran.code == 4
+        assert "main/old" in ran.err
+        assert "shop/old" in ran.err
+    assert server.changes() == []
+
+
+@pytest.mark.parametrize(
+    "source", ["", "a@", "/a", "A", "a@5m", "a@0/1", "a@2026-01-01T00:00:00Z", "^parent"]
+)
+def test_a_bad_source_is_refused_before_anything_is_asked(cli: Cli, server: FakeServer, source: str) -> None:
+    assert cli("branch", "create", "b", f"--from={source}").code == 2
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("line", ["main/try", "try", "-n try", "try -s main", "main/try -s main"])
+def test_deleting_a_branch_destroys_its_pgs_first(cli: Cli, server: FakeServer, line: str) -> None:
+    server.branch("main", "try")
+    server.pg("try", branch="try")
+    assert cli("branch", "delete", *line.split()).code == 0
+    assert [call[:2] for call in server.changes()] == [
+        ("DELETE", "/pgs/try"),
+        ("DELETE", "/storages/main/branches/try"),
+    ]
+    assert set(server.pgs) == {"main"}
+
+
+def test_writes_are_discarded_only_when_told_to(cli: Cli, server: FakeServer) -> None:
+    server.branch("main", "try")
+    server.pg("try", branch="try")
+    cli("branch", "delete", "main/try", "--discard-writes")
+    assert server.changes()[0][2] == {"discard_writes": "true"}
+
+
+def test_branches_are_listed_of_one_storage_or_of_all(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    server.branch("shop", "main")
+    assert len(cli("branch", "list").out.splitlines()) == 3
+    assert len(cli("branch", "list", "shop").out.splitlines()) == 2

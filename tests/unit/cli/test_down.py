@@ -1,0 +1,123 @@
+"""`down`: in order, with the controller or without it, and what it never touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from neon_compose.cli import access
+from neon_compose.engine import labels
+from neon_compose.engine.runtime import ContainerSpec, Mount, NetworkSpec, Publish, VolumeSpec
+from neon_compose.errors import Unavailable
+from neon_compose.model.names import Name
+from neon_compose.model.states import Component
+from tests.unit.cli.conftest import Cli, Ran
+from tests.unit.cli.server import FakeServer
+from tests.unit.cli.world import FakeImages, Machine
+
+Down = Callable[..., Ran]
+PARTS = {
+    "neon_controller": Component.CONTROLLER,
+    "neon_storage_main": Component.PAGESERVER,
+    "neon_pod_0": Component.POD,
+    "neon_minio": Component.MINIO,
+    "neon_pg_main": Component.COMPUTE,
+}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A stack that is up, and another one beside it."""
+    found = Machine(tmp_path / "machine")
+    for stack, port in (("neon", 3000), ("other", 3001)):
+        marks = labels.resource_labels(stack)
+        found.engine.ensure_network(NetworkSpec(f"{stack}_net", f"10.{len(stack)}.0.0/24", labels=marks))
+        for volume in ("state", "storage_main"):
+            found.engine.ensure_volume(VolumeSpec(f"{stack}_{volume}", marks))
+        for name, component in PARTS.items():
+            own = name.replace("neon", stack)
+            made = ContainerSpec(own, "image", component, labels.component_labels(stack, component))
+            if component is Component.CONTROLLER:
+                made = replace(made, mounts=(Mount(f"{stack}_state", "/state"),), publish=(Publish(port),))
+            found.engine.create(made)
+            found.engine.start(own)
+    found.engine.calls.clear()
+    return found
+
+
+@pytest.fixture
+def down(cli: Cli, server: FakeServer, machine: Machine) -> Down:
+    server.stream = [{"result": {"stack": "neon"}}]
+    return partial(cli, engine=lambda: machine.engine, images=FakeImages)
+
+
+def names(machine: Machine, verb: str) -> list[str]:
+    return [call.split()[-1] for call in machine.engine.calls if call.startswith(verb)]
+
+
+def test_it_removes_containers_and_networks_of_its_own_stack_only(down: Down, machine: Machine) -> None:
+    assert down("down").code == 0
+    containers, networks, volumes = machine.engine.contents()
+    assert sorted(containers) == sorted(name.replace("neon", "other") for name in PARTS)
+    assert networks == {"other_net"}
+    assert {"neon_state", "neon_storage_main"} <= volumes
+    assert access.read(Name("neon")) is not None
+
+
+def test_with_the_controller_dead_the_order_is_kept_all_the_same(down: Down, machine: Machine) -> None:
+    machine.engine.end("neon_controller")
+    assert down("down").code == 0
+    order = ["neon_pg_main", "neon_storage_main", "neon_minio", "neon_pod_0"]
+    assert names(machine, "stop ") == order
+    assert names(machine, "remove container") == [*order, "neon_controller"]
+
+
+def test_a_controller_that_does_not_help_is_worked_around(
+    down: Down, machine: Machine, server: FakeServer
+) -> None:
+    server.refuse["POST", "/stack/stop"] = Unavailable("stuck")
+    assert down("down").code == 0
+    assert "neon_pg_main" in names(machine, "stop ")
+    assert not any(name.startswith("neon_") for name in machine.engine.boxes)
+
+
+def test_twice_is_as_good_as_once(down: Down, machine: Machine) -> None:
+    assert down("down").code == 0
+    before = machine.engine.contents()
+    ran = down("down")
+    assert (ran.code, machine.engine.contents()) == (0, before)
+
+
+def test_deleting_volumes_without_a_terminal_wants_a_yes(down: Down, machine: Machine) -> None:
+    before = machine.engine.contents()
+    ran = down("down", "-v")
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert machine.engine.contents() == before
+
+
+def test_deleting_volumes_deletes_the_secret_too(down: Down, machine: Machine) -> None:
+    assert down("down", "-v", "--yes").code == 0
+    _, _, volumes = machine.engine.contents()
+    assert {volume for volume in volumes if volume.startswith("neon_")} == set()
+    assert {"other_state", "other_storage_main"} <= volumes
+    assert access.read(Name("neon")) is None
+
+
+def test_volumes_of_a_stack_that_is_down_can_be_deleted_later(down: Down, machine: Machine) -> None:
+    down("down")
+    assert down("down", "-v").code == 2
+    assert down("down", "-v", "-y").code == 0
+    assert "neon_state" not in machine.engine.contents()[2]
+
+
+def test_a_dry_run_changes_nothing(down: Down, machine: Machine) -> None:
+    before = machine.engine.contents()
+    ran = down("down", "-v", "--dry-run")
+    assert ran.code == 0
+    assert "volume neon_state" in ran.out
+    assert machine.engine.contents() == before
