@@ -1,0 +1,114 @@
+"""A stack as its user drives it: the installed `neon-compose` program, curl-like HTTP, psycopg."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docker
+import httpx
+import psycopg
+
+LABEL = "dev.neon-compose.stack"
+PROGRAM = Path(sys.executable).with_name("neon-compose")
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+class Stack:
+    SMALL: ClassVar[str] = "minio: false\n"
+
+    def __init__(self, name: str, folder: Path, stack_file: str) -> None:
+        self.name = name
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "neon-compose.yaml").write_text(f"name: {name}\n{stack_file}")
+        self.docker = docker.from_env()
+
+    def run(self, *args: str, stdin: str | None = None, timeout_s: float = 600) -> Ran:
+        """Run `neon-compose ARGS` in the stack's folder."""
+        env = os.environ | {"XDG_STATE_HOME": str(self.folder / "state")}
+        done = subprocess.run(
+            [PROGRAM, *args],
+            cwd=self.folder,
+            env=env,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def cli(self, *args: str, stdin: str | None = None) -> str:
+        """Run a command that must succeed; gives its stdout."""
+        ran = self.run(*args, stdin=stdin)
+        assert ran.code == 0, (
+            f"neon-compose {' '.join(args)}: exit {ran.code}\n{ran.err}{ran.out}{self.logs()}"
+        )
+        return ran.out
+
+    def json(self, *args: str) -> Any:
+        return json.loads(self.cli(*args, "-o", "json"))
+
+    def up(self) -> str:
+        return self.cli("up", "-d").strip()
+
+    @property
+    def client_file(self) -> dict[str, str]:
+        state: dict[str, str] = json.loads((self.folder / f"state/neon-compose/{self.name}.json").read_text())
+        return state
+
+    def http(self) -> httpx.Client:
+        """A client of the REST API, with the token."""
+        known = self.client_file
+        return httpx.Client(
+            base_url=known["url"], headers={"Authorization": f"Bearer {known['token']}"}, timeout=120
+        )
+
+    def url(self, pg: str) -> str:
+        return self.cli("url", pg).strip()
+
+    def sql(self, pg: str, query: str) -> list[tuple[Any, ...]]:
+        """Run one statement through the published port and give its rows."""
+        with psycopg.connect(self.url(pg), autocommit=True) as session:
+            cursor = session.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    def containers(self, component: str = "") -> list[Any]:
+        labels = [f"{LABEL}={self.name}"] + ([f"dev.neon-compose.component={component}"] if component else [])
+        return list(self.docker.containers.list(all=True, filters={"label": labels}))
+
+    def container(self, name: str) -> Any:
+        return self.docker.containers.get(f"{self.name}_{name}")
+
+    def logs(self) -> str:
+        """The last lines of every container, for the message of a failed test."""
+        return "".join(
+            f"--- {c.name} ({c.status})\n{c.logs(tail=25).decode(errors='replace')}"
+            for c in self.containers()
+        )
+
+    def leftovers(self) -> list[str]:
+        """Everything on the engine that carries this stack's label."""
+        wanted = {"label": f"{LABEL}={self.name}"}
+        found = self.containers() + self.docker.networks.list(filters=wanted)
+        return [x.name for x in found] + [v.name for v in self.docker.volumes.list(filters=wanted)]
+
+    def down_and_check(self) -> None:
+        if self.leftovers():
+            ran = self.run("down", "-v", "--yes")
+            assert ran.code == 0, ran.err + self.logs()
+        assert self.leftovers() == []
+        self.docker.close()

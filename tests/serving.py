@@ -1,0 +1,30 @@
+"""A real HTTP server for an application under test: uvicorn in a thread, on a port of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from neon_compose.wait import Deadline, until
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The base URL of `app` while it is served; its lifespan runs."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        until("the test server", lambda: server.started, Deadline.after(10))
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)

@@ -1,0 +1,85 @@
+"""A whole controller over fakes, for tests of the controller and of the API."""
+
+from __future__ import annotations
+
+import tempfile
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from neon_compose.controller.desired import Doc, Documents, StackDoc
+from neon_compose.controller.network import ensure_network
+from neon_compose.controller.pageservers import Pageservers
+from neon_compose.controller.secrets import ensure_secrets
+from neon_compose.controller.site import Site
+from tests.fakes import FakeEngine, FakePageservers, FakeStore, Faults
+
+STACK = "t"
+IMAGES = {name: f"neon-compose-{name}:1" for name in ("base", "controller", "pageserver", "compute", "minio")}
+
+
+@dataclass
+class Fixture:
+    """`site` over `engine` and `pageservers`; `host` is the engine's machine's root folder."""
+
+    site: Site
+    engine: FakeEngine
+    pageservers: FakePageservers
+    faults: Faults
+    host: Path
+
+    def world(self) -> object:
+        """All that exists and is wanted, to compare."""
+        stores = {n: s for n, s in self.pageservers.stores.items() if _is_there(s)}
+        files = sorted(str(path) for path in self.host.rglob("*") if path.is_file())
+        return self.engine.contents(), self.site.documents.read(), deepcopy(stores), files
+
+    def again(self) -> Site:
+        """Another controller over the same state, as after a crash."""
+        return _site(self.site.documents.root, self.engine, self.pageservers)
+
+
+class FaultyDocuments(Documents):
+    """Documents whose changes count, and fail, with those of the engine and the pageservers."""
+
+    def __init__(self, root: Path, faults: Faults) -> None:
+        super().__init__(root)
+        self._faults = faults
+
+    def put(self, doc: Doc) -> None:
+        with self._faults.around(f"put {type(doc).__name__}"):
+            super().put(doc)
+
+    def remove(self, doc: Doc) -> None:
+        with self._faults.around(f"remove {type(doc).__name__}"):
+            super().remove(doc)
+
+
+def make(folder: Path) -> Fixture:
+    """A stack with a network, no storage and no pg."""
+    host = Path(tempfile.mkdtemp(prefix="neon-host-"))  # not below pytest's folder, which only we may enter
+    host.chmod(0o755)
+    faults = Faults()
+    engine = FakeEngine(host, faults)
+    engine.host_view = ["Iface Destination"]
+    pageservers = FakePageservers(engine)
+    site = _site(folder / "state", engine, pageservers)
+    site.documents.put(StackDoc(images=IMAGES, config={"name": STACK, "minio": False}))
+    ensure_network(engine, STACK, IMAGES["base"], None)
+    site.ready.set()
+    return Fixture(site, engine, pageservers, faults, host)
+
+
+def _is_there(store: FakeStore) -> bool:
+    return store.folder is None or (store.folder / "storage.json").exists()
+
+
+def _site(root: Path, engine: FakeEngine, pageservers: FakePageservers) -> Site:
+    return Site(
+        stack=STACK,
+        engine=engine,
+        documents=FaultyDocuments(root, engine.faults),
+        secrets=ensure_secrets(root),
+        pageservers=Pageservers(pageservers.make),
+        state_path="/state",
+    )
