@@ -17,9 +17,12 @@ from pathlib import Path
 from neon_compose.errors import Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
+from neon_compose.postgres.wal import segment_name
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
-_NO_SEGMENT = re.compile(r"could not find|could not open")
+_END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
+_NO_END = "FFFFFFFF/FFFFFFFF"
+_TIMELINE = 1  # branches open on the timeline they were made on (DESIGN 6)
 _SEGMENT_NAME_LENGTH = 24
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -38,34 +41,50 @@ class WriteScan:
         before = self._seen.get(wal)
         if before is not None and (before[1] or before[0] == now):
             return before[1]
-        found = self._scan(wal, start)
+        found = self._scan(wal, start, now)
         self._seen[wal] = (now, found)
         return found
 
     def forget(self, wal: Path) -> None:
         self._seen.pop(wal, None)
 
-    def _scan(self, wal: Path, start: Lsn) -> bool:
-        command = [str(self._waldump), f"--path={wal}", f"--start={start}", "--rmgr=Transaction"]
+    def _scan(self, wal: Path, start: Lsn, segments: Fingerprint) -> bool:
+        first = _segment_of(start, wal, segments)
+        if first is None:
+            return True  # recycled: WAL has moved on by more than reading could
+        # The first segment is named because pg_waldump else learns the segment size from whichever file
+        # it finds, and a preallocated one says nothing.
+        command = [str(self._waldump), f"--path={wal}", f"--start={start}", f"--end={_NO_END}"]
         try:
             with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+                [*command, "--rmgr=Transaction", first],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
             ) as dump:
                 return _is_write(dump)
         except OSError as error:
             raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
 
 
+def _segment_of(start: Lsn, wal: Path, segments: Fingerprint) -> str | None:
+    """The name of the segment that holds `start`, None if it isn't there."""
+    names = [name for name, _, _ in segments]
+    if not names:
+        return None
+    first = segment_name(_TIMELINE, start, (wal / names[0]).stat().st_size)
+    return first if first in names else None
+
+
 def _is_write(dump: subprocess.Popen[str]) -> bool:
-    """Read a running pg_waldump up to the first commit."""
+    """Read a running pg_waldump up to the first commit. WAL that can't be read may hold one."""
     assert dump.stdout is not None
     assert dump.stderr is not None
     if any(_COMMIT.search(line) for line in dump.stdout):
         dump.kill()
         return True
-    # Without its first segment the WAL has moved on by more than reading could: it was recycled. Any other
-    # complaint is the end of the WAL, which is always reported as an error.
-    return _NO_SEGMENT.search(dump.stderr.read()) is not None
+    return _END_OF_WAL.search(dump.stderr.read()) is None
 
 
 def fingerprint(wal: Path) -> Fingerprint:

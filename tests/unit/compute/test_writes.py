@@ -1,0 +1,54 @@
+"""Whether a compute has writes, with a stand-in for pg_waldump that says what the real one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from neon_compose.compute.writes import WriteScan
+from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.versions import Version
+
+FIRST, SECOND = "000000010000000000000002", "000000010000000000000003"
+START = Lsn.parse("0/B49F78")
+COMMIT = "rmgr: Transaction len 34, tx: 735, lsn: 0/00B5A0B8, prev 0/00B5A080, desc: COMMIT 2026-11-23"
+PREPARE = "rmgr: Transaction len 34, tx: 735, lsn: 0/00B5A0B8, prev 0/00B5A080, desc: PREPARE gid g"
+ABORT = "rmgr: Transaction len 34, tx: 735, lsn: 0/00B5A0B8, prev 0/00B5A080, desc: ABORT 2026-11-23"
+END = "pg_waldump: error: error in WAL record at 0/B5A0B8: invalid record length at 0/B5A0E0"
+NO_MORE = f'pg_waldump: error: could not find file "{SECOND}": No such file or directory'
+UNREADABLE = f'pg_waldump: error: invalid WAL segment size in WAL file "{SECOND}" (0 bytes)'
+
+
+def scan(tmp_path: Path, out: str, err: str, segments: tuple[str, ...] = (FIRST, SECOND)) -> bool:
+    wal = tmp_path / "pg_wal"
+    wal.mkdir()
+    for name in segments:
+        with (wal / name).open("wb") as file:
+            file.truncate(4 << 20)
+    program = tmp_path / "pg_waldump"
+    program.write_text(
+        f"#!/bin/sh\nfor last; do :; done\n[ $last = {FIRST} ] || exit 3\necho '{out}'\necho '{err}' >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    return WriteScan(Version(17, tmp_path)).has_writes(wal, START)
+
+
+@pytest.mark.parametrize("line", [COMMIT, PREPARE])
+def test_a_commit_or_a_prepared_transaction_is_a_write(tmp_path: Path, line: str) -> None:
+    assert scan(tmp_path, line, END)
+
+
+@pytest.mark.parametrize("line", ["", ABORT])
+@pytest.mark.parametrize("end", [END, NO_MORE])
+def test_wal_that_ends_without_a_commit_is_no_write(tmp_path: Path, line: str, end: str) -> None:
+    assert not scan(tmp_path, line, end)
+
+
+def test_wal_that_cannot_be_read_may_hold_a_write(tmp_path: Path) -> None:
+    assert scan(tmp_path, "", UNREADABLE)
+
+
+@pytest.mark.parametrize("segments", [(), (SECOND,)])
+def test_wal_that_lost_its_first_segment_held_writes(tmp_path: Path, segments: tuple[str, ...]) -> None:
+    assert scan(tmp_path, "", END, segments)
