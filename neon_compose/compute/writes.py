@@ -21,7 +21,6 @@ from neon_compose.postgres.wal import segment_name
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
-_NO_END = "FFFFFFFF/FFFFFFFF"
 _TIMELINE = 1  # branches open on the timeline they were made on (DESIGN 6)
 _SEGMENT_NAME_LENGTH = 24
 
@@ -52,16 +51,13 @@ class WriteScan:
         first = _segment_of(start, wal, segments)
         if first is None:
             return True  # recycled: WAL has moved on by more than reading could
-        # The first segment is named because pg_waldump else learns the segment size from whichever file
-        # it finds, and a preallocated one says nothing.
-        command = [str(self._waldump), f"--path={wal}", f"--start={start}", f"--end={_NO_END}"]
+        # The segments are named because pg_waldump else learns the segment size from whichever file it
+        # finds first, and a preallocated one says nothing.
+        last = max(name for name, _, _ in segments)
+        command = [str(self._waldump), f"--path={wal}", f"--start={start}", "--rmgr=Transaction", first, last]
         try:
             with subprocess.Popen(
-                [*command, "--rmgr=Transaction", first],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
             ) as dump:
                 return _is_write(dump)
         except OSError as error:
@@ -84,7 +80,8 @@ def _is_write(dump: subprocess.Popen[str]) -> bool:
     if any(_COMMIT.search(line) for line in dump.stdout):
         dump.kill()
         return True
-    return _END_OF_WAL.search(dump.stderr.read()) is None
+    complaint = dump.stderr.read()
+    return bool(complaint) and _END_OF_WAL.search(complaint) is None
 
 
 def fingerprint(wal: Path) -> Fingerprint:
