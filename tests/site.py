@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,22 @@ class FaultyDocuments(Documents):
             super().remove(doc)
 
 
-def make(folder: Path) -> Fixture:
-    """A stack with a network, no storage and no pg."""
-    host = Path(tempfile.mkdtemp(prefix="neon-host-"))  # not below pytest's folder, which only we may enter
-    host.chmod(0o755)
+@contextmanager
+def made() -> Iterator[Fixture]:
+    """A stack with a network, no storage and no pg.
+
+    Its files are in memory where that can be had (each document is fsynced), and not below pytest's
+    folders, which nobody but us may enter.
+    """
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="neon-test-", dir=memory) as folder:
+        Path(folder).chmod(0o755)
+        yield _make(Path(folder))
+
+
+def _make(folder: Path) -> Fixture:
+    host = folder / "host"
+    host.mkdir(0o755)
     faults = Faults()
     engine = FakeEngine(host, faults)
     engine.host_view = ["Iface Destination"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI
@@ -17,6 +19,7 @@ from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
 from neon_compose.controller.site import REQUESTS, Site
+from neon_compose.wire.rest import Problem
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,17 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
         dependencies=[Depends(known_query)],
     )
     app.state.site = site
+    app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
     for module in (storages, pgs, stack):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, token=site.secrets.token, hosts=hosts)
     return app
+
+
+def _openapi(app: FastAPI, generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The document, with the schema that all problem answers refer to."""
+    if app.openapi_schema is None:
+        document = generate()
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+    return app.openapi_schema or {}

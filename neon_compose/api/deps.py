@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import Invalid
 from neon_compose.model.names import parse_name
 from neon_compose.model.nearest import did_you_mean
+from neon_compose.wait import monotonic_s
+from neon_compose.wire.ndjson import Step as Event
 from neon_compose.wire.rest import Flag, PlannedStep, PlanOut
 
 
@@ -46,3 +49,27 @@ def known_query(request: Request) -> None:
 
 def planned(plan: Plan) -> PlanOut:
     return PlanOut(plan=[PlannedStep(**row) for row in plan.rows()])
+
+
+def done(plan: Plan, *, dry_run: bool) -> Response:
+    """204 for what was done, 200 with the plan for what would be."""
+    return JSONResponse(planned(plan).model_dump(mode="json")) if dry_run else Response(status_code=204)
+
+
+class ServerTiming:
+    """Where a request's time went, step by step, as the header of that name (W3C Server Timing)."""
+
+    def __init__(self) -> None:
+        self._begun_s = monotonic_s()
+        self._spent: list[str] = []
+
+    def note(self, step: Event) -> None:
+        """An `Emit`."""
+        if step.ms is not None:
+            action = "-".join(word for word in step.name.split() if word.isalpha())
+            self._spent.append(f"{action};dur={step.ms}")
+
+    @property
+    def header(self) -> str:
+        total = f"total;dur={(monotonic_s() - self._begun_s) * 1000:.1f}"
+        return ", ".join([*self._spent, total])

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from neon_compose.api.deps import DryRun, Name, SiteOf, checked_name, planned
+from neon_compose.api.deps import DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.controller import pgs
 from neon_compose.controller.steps import Plan
@@ -31,11 +31,13 @@ def put_pg(site: SiteOf, body: PgIn, response: Response, dry_run: DryRun = False
     checked_name(body.storage_name, "storage")
     if body.branch is not None:
         checked_name(body.branch, "branch")
-    found = pgs.put(site, body, dry_run=dry_run)
+    timing = ServerTiming()
+    found = pgs.put(site, body, timing.note, dry_run=dry_run)
     if isinstance(found, Plan):
         return planned(found)
     out, new = found
     response.status_code = 201 if new else 200
+    response.headers["Server-Timing"] = timing.header
     return out
 
 
@@ -51,18 +53,18 @@ def show_url(site: SiteOf, pg: Name) -> PgUrl:
 
 
 @router.delete("/pgs/{pg}", status_code=204, response_model=None, responses=responses(404, 409, 422))
-def destroy_pg(
-    site: SiteOf, pg: Name, discard_writes: Flag = False, dry_run: DryRun = False
-) -> Response | PlanOut:
+def destroy_pg(site: SiteOf, pg: Name, discard_writes: Flag = False, dry_run: DryRun = False) -> Response:
     """Destroy: its compute and data go, the branch stays."""
     plan = pgs.destroy(site, checked_name(pg, "pg"), discard_writes=discard_writes, dry_run=dry_run)
-    return planned(plan) if dry_run else Response(status_code=204)
+    return done(plan, dry_run=dry_run)
 
 
 @router.post(
     "/pgs/{pg}/actions", responses=responses(400, 404, 409, 413, 422), response_model=PgOut | PlanOut
 )
-def act_on_pg(site: SiteOf, pg: Name, body: PgAction, dry_run: DryRun = False) -> Any:
+def act_on_pg(site: SiteOf, pg: Name, body: PgAction, response: Response, dry_run: DryRun = False) -> Any:
     """Start, stop or restart; repeat is success."""
-    found = pgs.act(site, checked_name(pg, "pg"), body, dry_run=dry_run)
+    timing = ServerTiming()
+    found = pgs.act(site, checked_name(pg, "pg"), body, timing.note, dry_run=dry_run)
+    response.headers["Server-Timing"] = timing.header
     return planned(found) if isinstance(found, Plan) else found

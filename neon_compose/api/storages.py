@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from neon_compose.api import streams
-from neon_compose.api.deps import DryRun, Name, SiteOf, checked_name, planned
+from neon_compose.api.deps import DryRun, Name, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.api.upload import UploadResponse
 from neon_compose.controller import branches, storages
@@ -56,16 +56,15 @@ def show_storage(site: SiteOf, storage: Name) -> StorageOut:
 @router.delete(
     "/storages/{storage}", status_code=204, response_model=None, responses=responses(404, 409, 422)
 )
-def detach_storage(
-    site: SiteOf, storage: Name, purge: Flag = False, dry_run: DryRun = False
-) -> Response | PlanOut:
+def detach_storage(site: SiteOf, storage: Name, purge: Flag = False, dry_run: DryRun = False) -> Response:
     """Detach; the data stays unless `purge`."""
     plan = storages.detach(site, checked_name(storage, "storage"), purge=purge, dry_run=dry_run)
-    return _done(plan, dry_run)
+    return done(plan, dry_run=dry_run)
 
 
 @router.put(
     "/storages/{storage}/import",
+    status_code=200,
     responses={**responses(409, 422), **_NDJSON},
     response_class=UploadResponse,
     openapi_extra={"requestBody": _BINARY},
@@ -90,10 +89,6 @@ async def import_storage(
 def _attached(found: tuple[StorageOut, bool] | Plan) -> StorageOut:
     assert not isinstance(found, Plan)
     return found[0]
-
-
-def _done(plan: Plan, dry_run: bool) -> Response | PlanOut:
-    return planned(plan) if dry_run else Response(status_code=204)
 
 
 # ---- branches
@@ -133,9 +128,9 @@ def put_branch(
     response_model=None,
     responses=responses(404, 409, 422),
 )
-def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response | PlanOut:
+def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response:
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
-    return _done(branches.delete(site, storage, branch, dry_run=dry_run), dry_run)
+    return done(branches.delete(site, storage, branch, dry_run=dry_run), dry_run=dry_run)
 
 
 @router.get("/snapshots", responses=responses())

@@ -6,8 +6,11 @@ then fetched again through the engine.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,6 +49,16 @@ def write(stack: Name, access: Access) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(asdict(access), file)
     aside.replace(target)
+
+
+@contextmanager
+def one_at_a_time(stack: Name) -> Iterator[None]:
+    """Keep two `up` of ours from making one controller twice; the lock dies with its process."""
+    folder = settings.state_home()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / f"{stack}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def forget(stack: Name) -> None:

@@ -48,7 +48,10 @@ def psql(
     pg: Annotated[str, typer.Argument(metavar="PG")],
     args: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", show_default=False)] = None,
 ) -> None:
-    """Run psql on a pg: this machine's, else the one in its container. What follows -- goes to psql."""
+    """Run psql on a pg; what follows -- goes to psql.
+
+    It is this machine's psql, else the one in the pg's container.
+    """
     session = of(ctx)
     name = one_name(pg, None, "pg")
     env = libpq_env(_url(session, name, Way.PORT))
@@ -61,7 +64,7 @@ def psql(
 
 
 def env(ctx: typer.Context, pg: PgArgument = None, option_pg: PgOption = None) -> None:
-    """Print variables for `eval`: of a pg (PGHOST and so on), or of the API."""
+    """Print variables of a pg or the API, for eval."""
     session = of(ctx)
     if pg is None and option_pg is None:
         access = session.client.check()
@@ -78,7 +81,10 @@ def env(ctx: typer.Context, pg: PgArgument = None, option_pg: PgOption = None) -
 
 
 def token(ctx: typer.Context) -> None:
-    """Print the API's token, for `curl -H "Authorization: Bearer $(neon-compose token)"`."""
+    """Print the API's token.
+
+    For curl: -H "Authorization: Bearer $(neon-compose token)".
+    """
     give(of(ctx).client.check().token)
 
 

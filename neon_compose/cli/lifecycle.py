@@ -18,7 +18,10 @@ def up(
     prune: Annotated[bool, typer.Option("--prune", help="Remove what the stack file no longer has.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Bring the stack up and print the URL of its first pg. Repeat it to apply a changed stack file."""
+    """Bring the stack up and print its URL.
+
+    Repeat it to apply a changed stack file.
+    """
     from neon_compose.cli.up import Request, up
 
     session = of(ctx)
@@ -33,7 +36,7 @@ def down(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Don't ask.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Stop the stack and remove its containers and networks; data stays unless -v."""
+    """Stop the stack; its data stays unless -v."""
     from neon_compose.cli.down import down
 
     down(of(ctx), volumes=volumes, sure=yes, dry_run=dry_run)
@@ -51,9 +54,17 @@ def logs(
     logs(of(ctx), container, tail, follow)
 
 
-def doctor(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Look at the machine, the engine and the stack, and say what is wrong."""
-    from neon_compose.cli.doctor import report
+def doctor(
+    ctx: typer.Context,
+    leftovers: Annotated[
+        bool, typer.Option("--leftovers", help="List what every stack has on this engine.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say what is wrong with the machine, the engine or the stack."""
+    from neon_compose.cli.doctor import list_stacks, report
 
-    if not report(of(ctx), output):
+    if leftovers:
+        list_stacks(of(ctx), output)
+    elif not report(of(ctx), output):
         raise typer.Exit(5)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from neon_compose import wait
 from neon_compose.cli.render import seconds, size
@@ -43,7 +43,7 @@ def step(show: Reporter, name: str) -> Iterator[None]:
     show.emit(Step(name=name, state="done", ms=(wait.monotonic_s() - began_s) * 1000))
 
 
-def result_of(events: Iterator[Event], show: Reporter) -> dict[str, object]:
+def result_of(events: Iterator[Event], show: Reporter) -> dict[str, Any]:
     """Report all steps of a stream and give its result; raises the stream's problem."""
     for event in events:
         if isinstance(event, Result):
@@ -108,22 +108,22 @@ class Plain:
 
 
 class Live:
-    """A spinner or a bar per running step; done ones stay above as lines."""
+    """A spinner per running step, with its bytes and time; done ones stay above as lines."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._times = _Timed(wait.monotonic_s)
         self._tasks: dict[str, TaskID] = {}
         self._progress: Progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
             TextColumn("{task.fields[bytes]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True, highlight=False),
             transient=True,
+            redirect_stdout=False,  # results must never end up on stderr
         )
 
     def __enter__(self) -> Live:
@@ -148,8 +148,6 @@ class Live:
             self._tasks[step.name] = self._progress.add_task(step.name, total=None, bytes="")
         self._progress.update(
             self._tasks[step.name],
-            total=step.total_bytes,
-            completed=step.bytes or 0,
             bytes=_amount(step),
             description=f"{step.name}: {step.note}" if step.note else step.name,
         )
@@ -175,4 +173,6 @@ def _end(step: Step) -> str:
 def _amount(step: Step) -> str:
     if step.bytes is None:
         return ""
-    return f"{size(step.bytes)} of {size(step.total_bytes)}" if step.total_bytes else size(step.bytes)
+    if not step.total_bytes:
+        return size(step.bytes)
+    return f"{size(step.bytes)} of {size(step.total_bytes)} ({100 * step.bytes // step.total_bytes} %)"

@@ -21,7 +21,7 @@ _COMPONENTS: render.Columns = {
 
 
 def status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """Show the stack: its containers, storages and pgs, and what is wrong with them."""
+    """Show containers, storages, pgs and problems."""
     document = of(ctx).client.get("/status")
     give(render.as_json(document) if output is Output.JSON else _readable(document))
 

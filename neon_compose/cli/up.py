@@ -96,7 +96,9 @@ def up(session: Session, request: Request, images: Images) -> None:
         _plan(session, choice.stack, stack, request.prune)
         return
     with reporter() as show:
-        later = _bring_up(session, choice.stack, stack, request, images, show)
+        url, later = _bring_up(session, choice.stack, stack, request, images, show)
+    if url is not None:
+        give(url)
     _say_done(began_s, later)
     if later:
         with reporter() as show:
@@ -109,8 +111,8 @@ def up(session: Session, request: Request, images: Images) -> None:
 
 def _bring_up(
     session: Session, name: Name, stack: StackFile, request: Request, images: Images, show: Reporter
-) -> bool:
-    """Everything up to the URL. True when MinIO's image is still to be built."""
+) -> tuple[str | None, bool]:
+    """Everything up to the URL, which is given back, and whether MinIO's image is still to be built."""
     images.engine(_told_to(show))
     tags = images.ensure(FIRST_IMAGES, _told_to(show))
     minio = images.there(LATER_IMAGE) if stack.minio else None
@@ -121,17 +123,15 @@ def _bring_up(
     later = stack.minio and minio is None
     client = session.client_of(name)
     _put_stack(client, stack, tags, request.prune, show, with_minio=not later)
-    url = first_url(client, stack)
-    if url is not None:
-        give(url)
-    return later
+    return first_url(client, stack), later
 
 
 def _start_controller(session: Session, name: Name, stack: StackFile, tags: Mapping[str, str]) -> None:
     first = {image: tag for image, tag in tags.items() if image != LATER_IMAGE}
     want = controller_container.wanted(name, stack, first)
-    found = controller_container.ensure(session.engine, want, session.outside.is_free)
-    access.write(name, found)
+    with access.one_at_a_time(name):
+        found = controller_container.ensure(session.engine, want, session.outside.is_free)
+        access.write(name, found)
     wait_healthy(session, name, found)
 
 
@@ -167,9 +167,11 @@ def _put_stack(
     config = stack if with_minio else stack.model_copy(update={"minio": False})
     body = {"config": config.as_document(), "images": dict(tags), "prune": prune}
     result = result_of(client.stream("PUT", "/stack", body), show)
-    problems = result.get("problems")
-    if isinstance(problems, list) and problems:
+    if problems := result.get("problems"):
         raise _first_of([from_problem(problem) for problem in problems])
+    for pg in result.get("pgs", []):
+        if pg.get("restart_needed"):
+            say(f"note: neon-compose pg restart {pg['name']} applies its changed settings")
 
 
 def _first_of(errors: list[NeonError]) -> NeonError:

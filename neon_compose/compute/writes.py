@@ -59,9 +59,10 @@ class WriteScan:
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
             ) as dump:
-                return _is_write(dump)
+                found = _is_write(dump)
         except OSError as error:
             raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
+        return found or not (wal / first).exists()  # recycled under our eyes by a live compute
 
 
 def _segment_of(start: Lsn, wal: Path, segments: Fingerprint) -> str | None:

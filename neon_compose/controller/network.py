@@ -18,6 +18,7 @@ from neon_compose.errors import Conflict, Unavailable
 _POOLS = ("10.213.0.0/16", "172.29.0.0/16", "192.168.192.0/18")
 _LISTEN = "0A"  # include/net/tcp_states.h
 _RTF_UP = 1
+_HEADS = ("Iface", "sl")
 _FILES = ("/proc/net/route", "/proc/net/tcp", "/proc/net/tcp6")
 _ATTEMPTS = 20
 
@@ -44,10 +45,13 @@ def parse_host_view(lines: Iterable[str]) -> HostView:
     listening: set[int] = set()
     for line in lines:
         fields = line.split()
-        if len(fields) == 11 and fields[3].isalnum() and fields[0] != "Iface":
+        if len(fields) < 8 or fields[0] in _HEADS:
+            continue
+        _, colon, port = fields[1].rpartition(":")
+        if not colon:
             routes += _route(fields)
-        elif len(fields) >= 10 and fields[3] == _LISTEN:
-            listening.add(int(fields[1].rpartition(":")[2], 16))
+        elif fields[3] == _LISTEN:
+            listening.add(int(port, 16))
     return HostView(tuple(routes), frozenset(listening))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from neon_compose.controller.desired import Desired, Documents, PgDoc, StorageDoc
 from neon_compose.controller.ports import Ports, parse_ports
@@ -16,6 +17,8 @@ from neon_compose.engine.runtime import Container, ContainerState, Kind, Runtime
 from neon_compose.errors import Conflict, NotFound, Unavailable
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.states import Component, PgState, Wanted
+
+Phase = Literal["starting", "stopping", "stopped"]  # of the whole stack
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Snapshot:
     desired: Desired
     world: World
     state_path: str = ""  # the state volume's folder on the engine's machine
+    phase: Phase | None = None
 
     # ---- documents
 
@@ -128,8 +132,8 @@ class Snapshot:
         compute = self.compute(doc.name)
         if compute is not None and compute.state is ContainerState.RUNNING:
             return PgState.STARTING if busy and doc.wanted is Wanted.RUNNING else PgState.RUNNING
-        if doc.wanted is Wanted.RUNNING:
-            return PgState.STARTING if busy else PgState.FAILED
+        if doc.wanted is Wanted.RUNNING and self.phase not in ("stopping", "stopped"):
+            return PgState.STARTING if busy or self.phase == "starting" else PgState.FAILED
         return PgState.STOPPED if doc.started else PgState.CREATED
 
     def restart_needed(self, doc: PgDoc) -> bool:
@@ -149,11 +153,12 @@ def observe(
     documents: Documents,
     runtime: Runtime,
     state_path: str,
+    phase: Phase | None = None,
     kinds: tuple[Kind, ...] = (Kind.CONTAINER,),
 ) -> Snapshot:
     """Documents first: what a concurrent request makes later has its document by then."""
     desired = documents.read()
-    return Snapshot(stack, desired, runtime.observe(stack, kinds), state_path)
+    return Snapshot(stack, desired, runtime.observe(stack, kinds), state_path, phase)
 
 
 def _pod(container: Container) -> Pod:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from neon_compose.controller import branches, plan, pods, render
 from neon_compose.controller.desired import PgDoc
+from neon_compose.controller.execute import silent
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.pgrules import (
@@ -21,6 +22,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import NeonError
 from neon_compose.model.source import Source, parse_source
+from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
 
@@ -74,24 +76,26 @@ def _status(site: Site, snap: Snapshot, doc: PgDoc) -> ComputeStatus | None:
 # ---- creating and changing
 
 
-def put(site: Site, request: PgIn, *, dry_run: bool = False) -> tuple[PgOut, bool] | Plan:
+def put(
+    site: Site, request: PgIn, emit: Emit = silent, *, dry_run: bool = False
+) -> tuple[PgOut, bool] | Plan:
     """Make the pg (True), or bring it to what is asked (False); start it if `request.start`."""
     check_durability(request.durability)
     source = parse_source(request.from_) if request.from_ is not None else None
     branch = request.branch or (request.name if source else "main")
     alone = {f"pg/{request.name}"} | ({f"branch/{request.storage_name}/{branch}"} if source else set())
     if dry_run:
-        return _put(site, request, branch, source, dry_run=True)
+        return _put(site, request, branch, source, emit, dry_run=True)
     return site.locks.run(
         f"put pg {request.model_dump_json()}",
-        lambda: _put(site, request, branch, source, dry_run=False),
+        lambda: _put(site, request, branch, source, emit, dry_run=False),
         alone=frozenset(alone),
         shared=frozenset({f"storage/{request.storage_name}"}),
     )
 
 
 def _put(
-    site: Site, request: PgIn, branch: str, source: Source | None, *, dry_run: bool
+    site: Site, request: PgIn, branch: str, source: Source | None, emit: Emit, *, dry_run: bool
 ) -> tuple[PgOut, bool] | Plan:
     site.refuse_while_stopping()
     snap = site.snapshot()
@@ -113,7 +117,7 @@ def _put(
         steps = (plan.plan_start if request.start else plan.plan_put)(snap, make, start)
         if dry_run:
             return steps
-        with site.execution(snap) as execution:
+        with site.execution(snap, emit) as execution:
             execution.run(steps)
     site.workers.submit(_top_up, site)
     return _answer(site, request.name, note), before is None
@@ -143,13 +147,16 @@ def _top_up(site: Site) -> None:
 # ---- acting
 
 
-def act(site: Site, name: str, action: PgAction, *, dry_run: bool = False) -> PgOut | Plan:
+def act(
+    site: Site, name: str, action: PgAction, emit: Emit = silent, *, dry_run: bool = False
+) -> PgOut | Plan:
     """Start, stop or restart; repeat is success. `Invalid` (code "not_available") for the others."""
     check_available(action)
-    return _locked(site, name, f"{action.action} pg {name}", lambda: _act(site, name, action.action, dry_run))
+    what = f"{action.action} pg {name} {dry_run}"
+    return _locked(site, name, what, lambda: _act(site, name, action.action, emit, dry_run=dry_run))
 
 
-def _act(site: Site, name: str, verb: PgVerb, dry_run: bool) -> PgOut | Plan:
+def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> PgOut | Plan:
     snap = site.snapshot()
     doc = snap.pg(name)
     if verb is PgVerb.STOP:
@@ -160,7 +167,7 @@ def _act(site: Site, name: str, verb: PgVerb, dry_run: bool) -> PgOut | Plan:
         steps = plan.plan_restart(snap, doc) if verb is PgVerb.RESTART else _start_plan(site, snap, doc)
     if dry_run:
         return steps
-    with site.execution(snap) as execution:
+    with site.execution(snap, emit) as execution:
         execution.run(steps)
     return _answer(site, name)
 
@@ -199,7 +206,7 @@ def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = Fals
                 execution.run(steps)
         return steps
 
-    return _locked(site, name, f"destroy pg {name} {discard_writes}", work)
+    return _locked(site, name, f"destroy pg {name} {discard_writes} {dry_run}", work)
 
 
 def _locked(site: Site, name: str, what: str, work: Callable[[], T]) -> T:

@@ -6,12 +6,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
 
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.execute import Execution, Tools, silent
 from neon_compose.controller.locks import Locks
-from neon_compose.controller.observe import Snapshot, observe
+from neon_compose.controller.observe import Phase, Snapshot, observe
 from neon_compose.controller.pageservers import Pageserver, Pageservers
 from neon_compose.controller.secrets import Secrets
 from neon_compose.engine.runtime import Engine, Kind
@@ -44,7 +43,7 @@ class Site:
     crowd: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_CROWD, thread_name_prefix="crowd")
     )
-    busy: Literal["starting", "stopping", "stopped"] | None = None
+    busy: Phase | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)  # of the last bring-up, for /status
     reserved_ports: set[int] = field(default_factory=set)
@@ -52,7 +51,7 @@ class Site:
     pods_mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def snapshot(self, kinds: tuple[Kind, ...] = (Kind.CONTAINER,)) -> Snapshot:
-        return observe(self.stack, self.documents, self.engine, self.state_path, kinds)
+        return observe(self.stack, self.documents, self.engine, self.state_path, self.busy, kinds)
 
     def execution(
         self, snap: Snapshot, emit: Emit = silent, chunks: Iterator[bytes] | None = None

@@ -35,6 +35,7 @@ from neon_compose.wire.pageserver import PORT
 
 _log = log.get(__name__)
 
+_GRACE_S = 3
 STORAGE = Path("/storage")
 WORK = Path("/work")
 
@@ -43,7 +44,14 @@ def main() -> None:
     log.configure()
     token = settings.secret_file("NEON_TOKEN_FILE")
     app = compose(STORAGE, WORK, token)
-    uvicorn.run(app, host="0.0.0.0", port=PORT, log_level="warning", access_log=False)
+    uvicorn.run(
+        app,
+        host="0.0.0.0",
+        port=PORT,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,  # then running imports are cancelled, and clean up
+    )
 
 
 def compose(storage: Path, work: Path, token: str) -> FastAPI:

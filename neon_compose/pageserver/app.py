@@ -6,8 +6,10 @@ Every path but /healthz wants the stack's internal token. Errors are problem doc
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -23,10 +25,13 @@ from neon_compose.pageserver.service import Service
 from neon_compose.wire import pageserver as wire
 
 _log = log.get(__name__)
+_THREADS = 256
 
 
 def make_app(service: Service, token: str) -> FastAPI:
-    app = FastAPI(title="neon-compose pageserver", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="neon-compose pageserver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan
+    )
     app.include_router(_routes(service), prefix="/v1", dependencies=[Depends(_token_check(token))])
 
     @app.get("/healthz")
@@ -39,6 +44,13 @@ def make_app(service: Service, token: str) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _render_gone)
     app.add_exception_handler(Exception, _render_bug)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Room for many `open` calls: each keeps its thread until its compute is up."""
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield
 
 
 def _routes(service: Service) -> APIRouter:

@@ -7,7 +7,7 @@ the locks: one per pg, never held while waiting for a server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from neon_compose.compute import command, gate, layout, marker
 from neon_compose.compute import record as records
 from neon_compose.compute.layout import Tip, Tips
 from neon_compose.compute.marker import Settler, Trust
+from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.record import Record, Stage
 from neon_compose.compute.writes import WriteScan, allocated_bytes
 from neon_compose.errors import Conflict, NotFound
@@ -42,6 +43,7 @@ class Surroundings:
     scan: WriteScan
     version: Version
     boot: str
+    session: Callable[[ComputePaths, int, str], gate.Session] = gate.SocketSession
 
 
 class Computes:
@@ -120,7 +122,7 @@ class Computes:
                 raise Conflict(f'pg "{pg}" was started again or destroyed meanwhile', code="superseded")
 
         def connect() -> gate.Session:
-            return gate.SocketSession(generation.paths, port, storage.admin_password)
+            return self._around.session(generation.paths, port, storage.admin_password)
 
         session = gate.wait_until_up(connect, wait.Deadline.after(wait_s), still_wanted)
         try:
@@ -144,15 +146,19 @@ class Computes:
     # ---- status
 
     def status(self, pg: str) -> wire.ComputeStatus:
-        """The pg's one generation. Raises `NotFound` code "no_compute"."""
-        found = self._around.generations.of(pg)
-        if not found:
+        """How a pg's data stands. Raises `NotFound` code "no_compute"."""
+        ids = self._around.generations.ids(pg)
+        if not ids:
             raise NotFound(f'pg "{pg}" has no data here', code="no_compute")
-        return self._status(found[-1])
+        try:
+            return self._status(self._around.generations.read(pg, ids[-1]))
+        except Conflict:  # doubtful: its record can't be read
+            return self._unreadable(pg, ids[-1])
 
     def statuses(self) -> list[wire.ComputeStatus]:
-        found = [self._around.generations.of(pg) for pg in self._around.generations.pgs()]
-        return [self._status(generations[-1]) for generations in found if generations]
+        """Of all pgs that have data here."""
+        generations = self._around.generations
+        return [self.status(pg) for pg in generations.pgs() if generations.ids(pg)]
 
     def writer_has_writes(self, writer: Writer) -> bool:
         """Whether the compute a manifest names has writes; one that can't be read counts as having some."""
@@ -177,6 +183,19 @@ class Computes:
             has_writes=self._has_writes(generation),
             own_bytes=allocated_bytes(generation.paths.root),
             port=record.port,
+        )
+
+    def _unreadable(self, pg: str, generation: str) -> wire.ComputeStatus:
+        return wire.ComputeStatus(
+            pg=pg,
+            generation=generation,
+            branch=None,
+            branch_id="",
+            laid_out=True,
+            settling=False,
+            doubtful=True,
+            has_writes=True,
+            own_bytes=allocated_bytes(self._around.generations.paths(pg, generation).root),
         )
 
     def _branch_name(self, branch_id: str) -> str | None:

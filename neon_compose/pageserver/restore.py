@@ -171,7 +171,9 @@ def refused(failure: ProgramFailed) -> NeonError:
 
 def _hint(said: str) -> str:
     if extension := re.search(r'extension "([^"]+)" is not available', said):
-        return f'The images hold only extensions of Postgres itself, so "{extension[1]}" must go from the dump.'
+        return (
+            f'The images hold only extensions of Postgres itself, so "{extension[1]}" must go from the dump.'
+        )
     if "syntax error" in said:
         return "Is it SQL for Postgres?"
     return ""

@@ -9,13 +9,13 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neon_compose.compute.writes import allocated_bytes
-from neon_compose.errors import Conflict, Invalid, NotFound
+from neon_compose.errors import Conflict, Invalid, NeonError, NotFound
 from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
@@ -108,7 +108,8 @@ class Service:
         return Spool(folder / "dump")
 
     def drop_spool(self, spool: Spool) -> None:
-        spool.close()
+        with suppress(NeonError):  # what it could not write goes anyway
+            spool.close()
         shutil.rmtree(spool.path.parent, ignore_errors=True)
 
     def import_spooled(self, spool: Spool, wanted: Format | None, job: Job) -> dict[str, Any]:

@@ -189,6 +189,7 @@ def check_values(version: Version, settings: Mapping[str, str]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="conf-") as folder:
         Path(folder, "postgresql.conf").write_text(render(settings.items(), "checked, not used"))
+        Path(folder, "postgresql.auto.conf").touch()  # its absence would be the first complaint
         command = [str(version.program("postgres")), "-C", "data_directory", "-D", folder]
         try:
             seen = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_CHECK_S)

@@ -9,7 +9,7 @@ import pytest
 
 from neon_compose.cli.doctor import Verdict, check_disk, check_engine, check_leftovers, check_proxy
 from neon_compose.engine import labels
-from neon_compose.engine.runtime import ContainerSpec, NetworkSpec, World
+from neon_compose.engine.runtime import ContainerSpec, NetworkSpec, VolumeSpec, World
 from neon_compose.model.states import Component
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.world import FakeImages, Machine
@@ -96,6 +96,18 @@ def test_parts_of_a_stack_without_a_controller_are_left_over(machine: Machine) -
     assert found.verdict is Verdict.NOTE
     assert "lost" in found.found
     assert check_leftovers(World()).verdict is Verdict.OK
+
+
+def test_every_stack_of_the_engine_can_be_listed(cli: Cli, machine: Machine) -> None:
+    machine.engine.ensure_volume(VolumeSpec("old_state", labels.resource_labels("old")))
+    machine.engine.ensure_volume(VolumeSpec("of-somebody-else"))
+    machine.engine.start("neon_pod_0")
+    ran = cli("doctor", "--leftovers", "-o", "json", engine=lambda: machine.engine)
+    assert ran.code == 0
+    assert json.loads(ran.out) == [
+        {"stack": "neon", "up": False, "containers": 3, "networks": 0, "volumes": 0},
+        {"stack": "old", "up": False, "containers": 0, "networks": 0, "volumes": 1},
+    ]
 
 
 def test_too_little_disk_is_wrong_and_unknown_is_a_note() -> None:

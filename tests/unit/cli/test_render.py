@@ -60,7 +60,7 @@ def test_plain_progress_is_a_line_at_both_ends_and_bytes_now_and_then() -> None:
         now_s[0] += 2
         show.emit(Step(name="send", state="progress", bytes=sent << 20, total_bytes=4 << 20))
     show.emit(Step(name="send", state="done", ms=8000))
-    assert out.getvalue().splitlines() == ["send …", "send … 2.0 MiB of 4.0 MiB", "send 8.0 s"]
+    assert out.getvalue().splitlines() == ["send …", "send … 2.0 MiB of 4.0 MiB (50 %)", "send 8.0 s"]
 
 
 def test_a_step_with_nothing_in_between_is_one_line() -> None:

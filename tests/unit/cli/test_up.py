@@ -185,6 +185,13 @@ def test_without_an_engine_its_error_is_the_calls(up: Up, images: FakeImages) ->
     assert "sudo dockerd" in ran.err
 
 
+def test_a_pg_with_changed_settings_is_told_not_restarted(up: Up, server: FakeServer) -> None:
+    server.stream = [{"result": {"stack": "neon", "pgs": [{"name": "main", "restart_needed": True}]}}]
+    ran = up("up", "-d")
+    assert ran.code == 0
+    assert "neon-compose pg restart main" in ran.err
+
+
 def test_what_could_not_be_brought_up_is_the_calls_error(up: Up, server: FakeServer) -> None:
     problem = as_problem(Conflict("port 16000 is taken", hint="Take another."))
     server.stream = [{"result": {"stack": "neon", "problems": [problem]}}]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from neon_compose.compute.writes import WriteScan
+from neon_compose.compute.writes import WriteScan, allocated_bytes
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
 
@@ -53,3 +54,47 @@ def test_wal_that_cannot_be_read_may_hold_a_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize("segments", [(), (SECOND,)])
 def test_wal_that_lost_its_first_segment_held_writes(tmp_path: Path, segments: tuple[str, ...]) -> None:
     assert scan(tmp_path, "", END, segments)
+
+
+@pytest.fixture
+def wal(tmp_path: Path) -> Path:
+    folder = tmp_path / "pg_wal"
+    folder.mkdir()
+    with (folder / FIRST).open("wb") as file:
+        file.truncate(4 << 20)
+    return folder
+
+
+def scanner(tmp_path: Path, script: str) -> WriteScan:
+    program = tmp_path / "pg_waldump"
+    program.write_text(f'#!/bin/sh\necho asked >> "$(dirname "$0")/asked"\n{script}\n')
+    program.chmod(0o755)
+    return WriteScan(Version(17, tmp_path))
+
+
+def test_an_answer_holds_until_the_wal_changes(tmp_path: Path, wal: Path) -> None:
+    scan = scanner(tmp_path, f"echo '{END}' >&2; exit 1")
+    for _ in range(3):
+        assert not scan.has_writes(wal, START)
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    os.utime(wal / FIRST, ns=(1, 1))
+    assert not scan.has_writes(wal, START)
+    assert (tmp_path / "asked").read_text() == "asked\nasked\n"
+
+
+def test_endless_wal_is_read_up_to_its_first_commit(tmp_path: Path, wal: Path) -> None:
+    assert scanner(tmp_path, "yes 'desc: COMMIT'").has_writes(wal, START)
+
+
+def test_wal_that_is_recycled_while_it_is_read_held_writes(tmp_path: Path, wal: Path) -> None:
+    gone = f'rm {wal / FIRST}; echo "pg_waldump: error: could not find file" >&2; exit 1'
+    assert scanner(tmp_path, gone).has_writes(wal, START)
+
+
+def test_holes_are_not_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(100 << 20)
+    (folder / "full").write_bytes(b"x" * 100_000)
+    assert 100_000 <= allocated_bytes(folder) < 1 << 20

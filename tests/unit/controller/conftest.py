@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from neon_compose.controller import pods, storages
 from neon_compose.model.states import StorageType
 from neon_compose.wire.rest import StorageIn
-from tests.site import Fixture, make
+from tests.site import Fixture, made
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Fixture]:
+def bare() -> Iterator[Fixture]:
     """A stack with a network and nothing in it."""
-    fixture = make(tmp_path)
-    yield fixture
-    shutil.rmtree(fixture.host)
+    with made() as fixture:
+        yield fixture
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ trees = st.dictionaries(names, st.lists(pages, max_size=7).map(b"".join), max_si
 
 
 @given(trees)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)  # each writes and syncs a layer
 def test_every_block_read_through_the_map_is_the_original(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pgdata = make_pgdata(Path(folder) / "data", files)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from neon_compose.controller.folder import UID
+from tests.unit.api.conftest import Api
+
+
+def test_attach_show_list_and_detach(api: Api) -> None:
+    body = {"name": "crm", "type": "native", "path": "/srv/crm"}
+    made = api.http.put("/storages", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["state"] == "running"
+    assert made.json()["path"] == "/srv/crm"
+    assert made.json()["snapshots"] == ["init"]
+    assert api.http.put("/storages", json=body).status_code == 200
+    assert [one["name"] for one in api.http.get("/storages").json()] == ["crm", "shop"]
+    assert api.http.get("/storages/crm").json()["storage_id"] == "id-of-crm"
+    assert api.http.delete("/storages/crm").status_code == 204
+    assert (api.fixture.host / "srv/crm/storage.json").exists()
+    again = api.http.put("/storages", json=body)
+    assert again.status_code == 201, again.text
+    assert api.http.delete("/storages/crm?purge=true").status_code == 204
+    assert list(api.fixture.host.rglob("storage.json")) == []
+
+
+def test_a_folder_with_other_things_gets_the_storage_in_one_of_its_own(api: Api) -> None:
+    folder = api.fixture.host / "tmp"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, UID, UID)
+    (folder / "notes.txt").touch()
+    made = api.http.put("/storages", json={"name": "crm", "type": "native", "path": "/tmp"})
+    assert made.json()["path"] == "/tmp/neon-crm"
+    assert (
+        api.http.put("/storages", json={"name": "crm", "type": "native", "path": "/tmp"}).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("path", ["/srv/crm", "/srv/crm/layers", "/srv"])
+def test_the_folder_of_another_storage_is_refused(api: Api, path: str) -> None:
+    api.http.put("/storages", json={"name": "crm", "type": "native", "path": "/srv/crm"})
+    before = api.world()
+    refused = api.http.put("/storages", json={"name": "new", "type": "native", "path": path})
+    assert refused.status_code == 409, refused.text
+    assert refused.json()["code"] == "folder_taken"
+    assert "crm" in refused.json()["title"]
+    assert api.world() == before
+
+
+def test_a_storage_with_pgs_is_not_detached(api: Api) -> None:
+    api.http.put("/pgs", json={"name": "a", "storage_name": "shop"})
+    refused = api.http.delete("/storages/shop")
+    assert refused.status_code == 409
+    assert '"a"' in refused.json()["detail"]
+
+
+def test_data_of_a_detached_volume_comes_back(api: Api) -> None:
+    api.http.put("/storages/shop/branches/b", json={"from": "shop@init"})
+    api.http.delete("/storages/shop")
+    api.http.put("/storages", json={"name": "shop", "type": "native"})
+    assert [one["name"] for one in api.http.get("/storages/shop/branches").json()] == ["b", "main"]
+
+
+def test_branches_are_made_shown_and_deleted(api: Api) -> None:
+    made = api.http.put("/storages/shop/branches/b", json={"from": "shop@init"})
+    assert made.status_code == 201
+    assert (made.json()["parent"], made.json()["snapshot"]) == ("main", "init")
+    assert api.http.put("/storages/shop/branches/b", json={"from": "shop@init"}).status_code == 200
+    assert api.http.put("/storages/shop/branches/b", json={}).status_code == 200
+    assert api.http.put("/storages/shop/branches/b", json={"from": "shop"}).status_code == 409
+    assert api.http.get("/storages/shop/branches/b").json() == made.json()
+    assert api.http.delete("/storages/shop/branches/b").status_code == 204
+    assert [one["name"] for one in api.http.get("/snapshots").json()] == ["init"]
+
+
+def test_a_dry_run_attaches_and_detaches_nothing(api: Api) -> None:
+    before = api.world()
+    body = {"name": "crm", "type": "native", "path": "/srv/crm"}
+    plan = api.http.put("/storages?dry_run=true", json=body).json()["plan"]
+    assert plan[0] == {"action": "claim folder", "target": "/srv/crm", "why": ""}
+    assert api.http.delete("/storages/shop?dry_run=true").json()["plan"]
+    assert api.http.put("/storages/shop/branches/b?dry_run=true", json={"from": "shop@init"}).json()["plan"]
+    assert api.world() == before
+
+
+def test_an_import_from_the_engines_machine_tells_its_steps(api: Api) -> None:
+    (api.fixture.host / "dump").write_bytes(b"PGDMP" + b"x" * 100)
+    answer = api.http.put("/storages", json={"name": "crm", "type": "native", "import": "/dump"})
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = answer.text.splitlines()
+    assert '"restore"' in answer.text
+    assert '"result"' in lines[-1]
+    assert api.http.get("/storages/crm").json()["snapshots"] == ["import"]
+    again = api.http.put("/storages", json={"name": "crm", "type": "native", "import": "/dump"})
+    assert '"result"' in again.text

@@ -1,0 +1,48 @@
+"""The marker comes only after a sync, and one sync serves all who wait for it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from neon_compose.compute.marker import Settler, Trust, boot_id, sync_filesystem, trust
+
+
+def test_who_comes_while_a_sync_runs_waits_for_the_next_one(tmp_path: Path) -> None:
+    running, go = threading.Event(), threading.Event()
+    seen: list[list[bool]] = []
+    markers = [tmp_path / name for name in ("a", "b", "c")]
+
+    def sync(_: Path) -> None:
+        running.set()
+        assert go.wait(5.0)
+        seen.append([marker.exists() for marker in markers])
+
+    settler = Settler(tmp_path, "boot", sync)
+    settler.settle(markers[0])
+    assert running.wait(5.0)
+    settler.settle(markers[1])
+    settler.settle(markers[2])
+    go.set()
+    assert settler.idle(5.0)
+    assert seen == [[False, False, False], [True, False, False]]
+    assert all(marker.read_text() == "boot\n" for marker in markers)
+
+
+def test_a_folder_that_went_meanwhile_is_no_error(tmp_path: Path) -> None:
+    settler = Settler(tmp_path, "boot", lambda _: None)
+    settler.settle(tmp_path / "gone" / "marker")
+    assert settler.idle(5.0)
+
+
+def test_trust_is_the_marker_else_the_boot(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    assert trust(marker, "a", "a") is Trust.SETTLING
+    assert trust(marker, "a", "b") is Trust.DOUBTFUL
+    marker.touch()
+    assert trust(marker, "a", "b") is Trust.SETTLED
+
+
+def test_the_real_sync_and_boot_id_work(tmp_path: Path) -> None:
+    sync_filesystem(tmp_path)
+    assert len(boot_id()) == 36

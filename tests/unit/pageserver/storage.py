@@ -1,0 +1,144 @@
+"""A storage and its computes in folders, without Postgres: what prepare, layout, open and delete work on."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from neon_compose.compute.gate import NotYet, Session
+from neon_compose.compute.layout import Tips
+from neon_compose.compute.marker import Settler
+from neon_compose.compute.paths import ComputePaths
+from neon_compose.compute.writes import WriteScan
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore.documents import StorageDoc
+from neon_compose.pageserver.__main__ import load_tip
+from neon_compose.pageserver.branches import Branches
+from neon_compose.pageserver.claims import Claims
+from neon_compose.pageserver.computes import Computes, Surroundings
+from neon_compose.pageserver.generations import Generations
+from neon_compose.postgres.control import ControlFile
+from neon_compose.postgres.versions import Version
+from tests.unit.pageserver.scratch import make_birth, quiet_job
+
+
+@dataclass
+class FakeSession:
+    """A compute's answers: up after `refusals`, standing where its control file says."""
+
+    paths: ComputePaths
+    identifier: int
+    refusals: int = 0
+    checkpoint: Lsn | None = None
+    checkpoint_age_s: int = 60  # before the start of the server
+    reloads: int = 0
+    closed: bool = False
+
+    def connect(self) -> Session:
+        if self.refusals:
+            self.refusals -= 1
+            raise NotYet("the database system is starting up")
+        return self
+
+    def row(self, sql: str) -> tuple[Any, ...]:
+        started = datetime(2026, 1, 1, tzinfo=UTC)
+        loaded = started + timedelta(seconds=self.reloads)
+        if "pg_reload_conf" in sql:
+            self.reloads += 1
+            return (True,)
+        if "pg_control_checkpoint" not in sql:
+            return (loaded,)
+        checkpoint = self.checkpoint or ControlFile.read(self.paths.control).checkpoint
+        made = started - timedelta(seconds=self.checkpoint_age_s)
+        return (self.identifier, str(checkpoint), made, started, str(checkpoint), loaded)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class World:
+    """A storage made by the fake scratch Postgres. `reboot` is what a power cut does to memory."""
+
+    tmp_path: Path
+    boot: str = "boot-1"
+    synced: list[Path] = field(default_factory=list)
+    disk_works: bool = True
+
+    def __post_init__(self) -> None:
+        birth, self.store, self.scratch = make_birth(self.tmp_path)
+        self.doc: StorageDoc = birth.initialise(quiet_job())
+        self.work = self.tmp_path / "work"
+        for name in ("pg", "maps"):
+            (self.work / name).mkdir(parents=True)
+        self.bin = self.tmp_path / "bin"
+        self.bin.mkdir()
+        self.waldump("exit 1")
+        self.sessions: dict[str, FakeSession] = {}
+        self.start()
+
+    def start(self) -> None:
+        """The pageserver's parts over what is on disk, as after a restart of it."""
+        version = Version(17, self.bin)
+        tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
+        self.generations = Generations(self.work / "pg", self.scratch)
+        self.settler = Settler(self.work, self.boot, self.sync)
+        self.computes = Computes(
+            Surroundings(
+                store=self.store,
+                generations=self.generations,
+                tips=tips,
+                settler=self.settler,
+                scan=WriteScan(version),
+                version=version,
+                boot=self.boot,
+                session=self.session,
+            )
+        )
+        self.branches = Branches(
+            self.store, lambda layers: tips.get(layers).end, self.computes.writer_has_writes
+        )
+        self.claims = Claims(self.store, self.generations, self.branches, self.boot)
+
+    def sync(self, folder: Path) -> None:
+        if not self.disk_works:
+            raise OSError(5, "Input/output error")
+        self.synced.append(folder)
+
+    def session(self, paths: ComputePaths, _port: int, _password: str) -> Session:
+        fake = self.sessions.setdefault(str(paths.root), FakeSession(paths, self.doc.system_identifier))
+        return fake.connect()
+
+    def waldump(self, script: str) -> None:
+        """What pg_waldump does from now on."""
+        path = self.bin / "pg_waldump"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def commit(self, pg: str) -> None:
+        """Make it look as if a client had written."""
+        self.waldump("echo 'rmgr: Transaction … desc: COMMIT 2026-01-01'")
+        next(self.wal(pg)).touch()
+
+    def wal(self, pg: str) -> Any:
+        [generation] = self.generations.of(pg)
+        return (path for path in generation.paths.wal.iterdir() if len(path.name) == 24)
+
+    def prepare(
+        self, pg: str, branch: str, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> Any:
+        return self.computes.prepare(self.claims, pg, branch, from_branch, from_snapshot)
+
+    def up(self, pg: str, branch: str, **source: str) -> str:
+        """Prepare, lay out and open; the generation."""
+        prepared = self.prepare(pg, branch, **source)
+        self.computes.layout(pg, prepared.generation, 5432, {})
+        self.computes.open(pg, prepared.generation, 5432, 5.0, self.doc)
+        generation: str = prepared.generation
+        return generation
+
+    def delete(self, pg: str, *, discard: bool = False) -> None:
+        self.computes.delete(self.claims, pg, discard_writes=discard)

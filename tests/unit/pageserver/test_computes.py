@@ -1,0 +1,355 @@
+"""Prepare, layout, open, delete: what holds after each, after kill -9 in between, and after a power cut."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neon_compose.compute import record as records
+from neon_compose.compute.command import GATE_HBA, OPEN_HBA
+from neon_compose.compute.record import Record, Stage
+from neon_compose.errors import Conflict, Corrupt, NotFound, TimedOut
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Writer
+from neon_compose.postgres.control import ControlFile, DbState
+from tests.unit.pageserver.storage import FakeSession, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def refused(code: str, call: Callable[[], object]) -> Conflict:
+    with pytest.raises(Conflict) as caught:
+        call()
+    assert caught.value.code == code
+    return caught.value
+
+
+# ---- prepare
+
+
+def test_prepare_makes_branch_claim_and_folder_and_repeats(world: World) -> None:
+    first = world.prepare("try1", "try1", from_snapshot="init")
+    again = world.prepare("try1", "try1", from_snapshot="init")
+    assert (first.created_branch, again.created_branch) == (True, False)
+    assert first.generation == again.generation
+    assert world.branches.find("try1").writer == Writer("try1", first.generation)
+    assert first.needs_layout
+    assert not first.laid_out
+    assert f"NEON_SHIM_MAP=/neon/maps/{first.tip}.map" in first.command
+
+
+def test_a_second_pg_on_a_branch_is_refused_also_while_the_first_never_ran(world: World) -> None:
+    world.prepare("one", "main")
+    error = refused("writer", lambda: world.prepare("two", "main"))
+    assert "pg destroy one" in error.hint
+    assert world.generations.of("two") == []
+
+
+def test_a_pg_keeps_its_branch(world: World) -> None:
+    world.prepare("one", "main")
+    refused("other_branch", lambda: world.prepare("one", "b", from_snapshot="init"))
+    with pytest.raises(NotFound):
+        world.branches.find("b")
+
+
+def test_an_unknown_branch_leaves_no_folder(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.prepare("one", "nope")
+    assert world.generations.of("one") == []
+
+
+def test_a_folder_that_no_manifest_came_to_name_is_used_by_the_next_prepare(world: World) -> None:
+    left = world.generations.make("one", "0123456789ab")
+    assert world.prepare("one", "main").generation == left.id
+
+
+def test_a_claim_without_record_is_prepared_again(world: World) -> None:
+    generation = world.prepare("one", "main").generation
+    world.generations.paths("one", generation).record.unlink()
+    assert world.prepare("one", "main").generation == generation
+
+
+def test_a_lost_folder_is_an_error_and_never_a_fresh_start(world: World) -> None:
+    generation = world.up("one", "main")
+    shutil.rmtree(world.generations.paths("one", generation).root)
+    refused("data_lost", lambda: world.prepare("one", "main"))
+    refused("data_lost", lambda: world.delete("one"))
+    world.delete("one", discard=True)
+    assert world.branches.find("main").writer is None
+
+
+def test_opened_data_that_its_branch_does_not_name_is_refused(world: World) -> None:
+    world.up("one", "main")
+    world.claims.release("one")  # a destroy that was killed here, or an older copy of the storage
+    refused("unclaimed", lambda: world.prepare("one", "main"))
+
+
+def test_data_nobody_wrote_to_and_no_branch_names_is_replaced(world: World) -> None:
+    old = world.prepare("one", "main").generation
+    world.computes.layout("one", old, 5432, {})
+    world.claims.release("one")
+    assert world.prepare("one", "main").generation != old
+
+
+# ---- layout
+
+
+def test_layout_makes_every_file_sparse_and_of_the_right_size(world: World) -> None:
+    generation = world.prepare("one", "main").generation
+    laid_out = world.computes.layout("one", generation, 5433, {"work_mem": "8MB"})
+    data = world.generations.paths("one", generation).data
+    assert laid_out.files == 4
+    assert (data / "base/5/1259").stat().st_size == 2 * 8192
+    assert (data / "base/5/1259").stat().st_blocks == 0
+    assert (data / "base/5/16384").stat().st_size == 0
+    assert (data / "pg_wal/archive_status").is_dir()
+    assert (data / "global/pg_control.neon").exists()
+    assert not (data / "global/pg_control").exists()
+    assert (data / "pg_hba.conf").read_text() == GATE_HBA
+    conf = (data / "postgresql.conf").read_text()
+    assert "port = '5433'" in conf
+    assert "work_mem = '8MB'" in conf
+
+
+def test_the_marker_comes_after_a_sync_of_the_work_volume(world: World) -> None:
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    assert world.synced
+    assert world.generations.paths("one", generation).marker.read_text() == "boot-1\n"
+    assert not world.computes.status("one").settling
+
+
+def test_without_a_working_sync_a_compute_stays_settling(world: World) -> None:
+    world.disk_works = False
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    assert world.computes.status("one").settling
+    world.disk_works = True
+    world.computes.layout("one", generation, 5432, {})
+    assert world.settler.idle(5.0)
+    assert not world.computes.status("one").settling
+
+
+def test_a_layout_that_was_killed_is_made_anew(world: World) -> None:
+    prepared = world.prepare("one", "main")
+    paths = world.generations.paths("one", prepared.generation)
+    (paths.data / "base").mkdir(parents=True)
+    (paths.data / "base/half").write_text("x")
+    paths.marker.write_text("boot-1")  # can't be, but would be fatal over new files
+    world.disk_works = False
+    world.computes.layout("one", prepared.generation, 5432, {})
+    assert not (paths.data / "base/half").exists()
+    assert not paths.marker.exists()
+
+
+def test_a_later_layout_keeps_data_and_closes_the_gate(world: World) -> None:
+    generation = world.up("one", "main")
+    data = world.generations.paths("one", generation).data
+    (data / "postmaster.pid").write_text("1\n")
+    (data / "postgresql.auto.conf").write_text("port = '1'\nwork_mem = '9MB'\n")
+    (data / "base/5/1259").write_bytes(b"mine" * 2048)
+    assert world.computes.layout("one", generation, 5434, {}).files == 0
+    assert not (data / "postmaster.pid").exists()
+    assert (data / "pg_hba.conf").read_text() == GATE_HBA
+    assert (data / "postgresql.auto.conf").read_text() == "work_mem = '9MB'\n"
+    assert (data / "base/5/1259").read_bytes() == b"mine" * 2048
+
+
+def test_layout_and_delete_are_refused_while_a_postmaster_holds_the_overlay(world: World) -> None:
+    generation = world.up("one", "main")
+    with world.generations.paths("one", generation).overlay.open("r+b") as overlay:
+        fcntl.flock(overlay, fcntl.LOCK_EX)
+        refused("running", lambda: world.computes.layout("one", generation, 5432, {}))
+        refused("running", lambda: world.delete("one", discard=True))
+    assert world.branches.find("main").writer is not None
+
+
+def test_layout_of_another_generation_is_not_found(world: World) -> None:
+    world.prepare("one", "main")
+    with pytest.raises(NotFound):
+        world.computes.layout("one", "ffffffffffff", 5432, {})
+
+
+# ---- open
+
+
+def test_open_waits_for_the_server_and_lets_clients_in(world: World) -> None:
+    prepared = world.prepare("one", "main")
+    world.computes.layout("one", prepared.generation, 5432, {})
+    paths = world.generations.paths("one", prepared.generation)
+    world.sessions[str(paths.root)] = FakeSession(paths, world.doc.system_identifier, refusals=3)
+    opened = world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+    assert not opened.recovered
+    assert (paths.data / "pg_hba.conf").read_text() == OPEN_HBA
+    assert world.computes.status("one").opened
+    assert world.sessions[str(paths.root)].closed
+
+
+def test_open_repeats(world: World) -> None:
+    generation = world.up("one", "main")
+    assert world.computes.open("one", generation, 5432, 5.0, world.doc).lsn
+
+
+def test_a_server_that_never_comes_up_is_a_timeout_with_its_last_words(world: World) -> None:
+    prepared = world.prepare("one", "main")
+    world.computes.layout("one", prepared.generation, 5432, {})
+    paths = world.generations.paths("one", prepared.generation)
+    world.sessions[str(paths.root)] = FakeSession(paths, 1, refusals=10**6)
+    with pytest.raises(TimedOut) as caught:
+        world.computes.open("one", prepared.generation, 5432, 0.05, world.doc)
+    assert "starting up" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "change", [{"identifier": 42}, {"checkpoint": Lsn(0x100)}, {"checkpoint": Lsn(0xFFFFFFFF)}]
+)
+def test_a_server_that_is_not_what_its_control_file_promised_stays_closed(
+    world: World, change: dict[str, object]
+) -> None:
+    prepared = world.prepare("one", "main")
+    world.computes.layout("one", prepared.generation, 5432, {})
+    paths = world.generations.paths("one", prepared.generation)
+    session = FakeSession(paths, world.doc.system_identifier)
+    for name, value in change.items():
+        setattr(session, name, value)
+    world.sessions[str(paths.root)] = session
+    with pytest.raises(Corrupt):
+        world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+    assert (paths.data / "pg_hba.conf").read_text() == GATE_HBA
+    assert not world.computes.status("one").opened
+
+
+def test_a_checkpoint_the_server_made_itself_since_its_start_is_right(world: World) -> None:
+    prepared = world.prepare("one", "main")
+    world.computes.layout("one", prepared.generation, 5432, {})
+    paths = world.generations.paths("one", prepared.generation)
+    world.sessions[str(paths.root)] = FakeSession(
+        paths, world.doc.system_identifier, checkpoint=Lsn(0xFFFFFFFF), checkpoint_age_s=-5
+    )
+    world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+    assert (paths.data / "pg_hba.conf").read_text() == OPEN_HBA
+
+
+def test_a_killed_server_is_said_to_have_recovered(world: World) -> None:
+    generation = world.up("one", "main")
+    control = world.generations.paths("one", generation).control
+    control.write_bytes(ControlFile.read(control).patched(state=DbState.IN_PRODUCTION).raw)
+    world.computes.layout("one", generation, 5432, {})
+    assert world.computes.open("one", generation, 5432, 5.0, world.doc).recovered
+
+
+# ---- writes, branches, delete
+
+
+def test_a_compute_without_commits_has_no_writes_and_can_go(world: World) -> None:
+    world.up("try1", "try1", from_snapshot="init")
+    assert not world.computes.status("try1").has_writes
+    world.delete("try1")
+    world.delete("try1")
+    world.branches.delete("try1")
+    assert [one.name for one in world.branches.show_all()] == ["main"]
+    assert list(world.scratch.iterdir()) == []
+
+
+def test_a_compute_with_writes_goes_only_when_told_to(world: World) -> None:
+    world.up("one", "main")
+    world.commit("one")
+    assert world.computes.status("one").has_writes
+    refused("has_writes", lambda: world.delete("one"))
+    world.delete("one", discard=True)
+    assert world.generations.pgs() == []
+
+
+def test_a_branch_from_a_branch_with_writes_is_refused_with_the_moments_that_exist(world: World) -> None:
+    world.up("one", "main")
+    world.prepare("b1", "b1", from_branch="main")
+    world.commit("one")
+    error = refused("source_has_writes", lambda: world.prepare("b2", "b2", from_branch="main"))
+    assert "init" in error.hint
+    assert world.generations.of("b2") == []
+    assert world.prepare("b3", "b3", from_branch="main", from_snapshot="init").created_branch
+    assert not world.prepare("b1", "b1", from_branch="main").created_branch
+
+
+def test_a_branch_shows_its_parent_snapshot_and_writer(world: World) -> None:
+    world.up("try1", "try1", from_snapshot="init")
+    [_, branch] = world.branches.show_all()
+    assert (branch.name, branch.parent, branch.snapshot, branch.writer) == ("try1", "main", "init", "try1")
+
+
+# ---- a power cut
+
+
+def reboot(world: World, generation: str, stage: Stage) -> Record:
+    """Another boot; the generation's files may or may not be there, its marker is not."""
+    world.boot = "boot-2"
+    paths = world.generations.paths("one", generation)
+    paths.marker.unlink(missing_ok=True)
+    record = records.read(paths.record)
+    assert record is not None
+    assert record.stage is stage
+    world.start()
+    return record
+
+
+def test_a_doubtful_layout_nobody_wrote_to_is_laid_out_again(world: World) -> None:
+    generation = world.prepare("one", "main").generation
+    world.disk_works = False
+    world.computes.layout("one", generation, 5432, {})
+    reboot(world, generation, Stage.LAID_OUT)
+    world.computes.resume()
+    assert world.settler.idle(5.0)
+    assert world.computes.status("one").doubtful
+    prepared = world.prepare("one", "main")
+    assert prepared.generation == generation
+    assert prepared.needs_layout
+
+
+def test_doubtful_data_clients_wrote_to_is_refused_and_kept(world: World) -> None:
+    world.disk_works = False
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    reboot(world, generation, Stage.OPENED)
+    refused("doubtful", lambda: world.prepare("one", "main"))
+    refused("doubtful", lambda: world.delete("one"))
+    assert world.generations.has("one", generation)
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", json.dumps({"format": 9}).encode()])
+def test_a_torn_record_over_data_is_doubtful(world: World, torn: bytes) -> None:
+    generation = world.up("one", "main")
+    world.generations.paths("one", generation).record.write_bytes(torn)
+    refused("doubtful", lambda: world.prepare("one", "main"))
+    assert world.computes.writer_has_writes(Writer("one", generation))
+    assert [one.doubtful for one in world.computes.statuses()] == [True]
+    world.delete("one", discard=True)
+    assert manifests.read_branch(world.store, "main").writer is None
+
+
+def test_a_marked_compute_survives_another_boot(world: World) -> None:
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    world.boot = "boot-2"
+    world.start()
+    assert world.prepare("one", "main").laid_out
+    assert world.computes.layout("one", generation, 5432, {}).files == 0
+
+
+def test_a_restarted_pageserver_settles_what_its_dead_one_did_not(world: World) -> None:
+    world.disk_works = False
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    world.disk_works = True
+    world.start()
+    world.computes.resume()
+    assert world.settler.idle(5.0)
+    assert world.generations.paths("one", generation).marker.exists()
