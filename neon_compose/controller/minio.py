@@ -50,9 +50,11 @@ def set_up(address: str, secrets: Secrets) -> None:
     client = Minio(endpoint=endpoint, credentials=root, secure=False, http_client=pool)
     admin = MinioAdmin(endpoint=endpoint, credentials=root, secure=False, http_client=pool)
     _said(lambda: _ensure_bucket(client))
+    if _POLICY in _said(lambda: _policies(admin, secrets.minio_user)):
+        return  # the policy is the last thing a user gets
     _said(lambda: admin.policy_add(_POLICY, policy=scoped_policy(BUCKET)))
     _said(lambda: admin.user_add(secrets.minio_user, secrets.minio_password))
-    _said(lambda: _attach(admin, secrets.minio_user))
+    _said(lambda: admin.attach_policy([_POLICY], user=secrets.minio_user))
 
 
 def _ensure_bucket(client: Minio) -> None:
@@ -60,9 +62,10 @@ def _ensure_bucket(client: Minio) -> None:
         client.make_bucket(bucket_name=BUCKET)
 
 
-def _attach(admin: MinioAdmin, user: str) -> None:
-    if _POLICY not in json.loads(admin.user_info(user)).get("policyName", ""):
-        admin.attach_policy([_POLICY], user=user)
+def _policies(admin: MinioAdmin, user: str) -> str:
+    """The names of the user's policies; empty if there is no such user."""
+    users = json.loads(admin.user_list())
+    return str(users.get(user, {}).get("policyName", ""))
 
 
 def _said(call: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from typing import Literal
 from neon_compose.controller.desired import Desired, Documents, PgDoc, StorageDoc
 from neon_compose.controller.ports import Ports, parse_ports
 from neon_compose.engine import labels as label
-from neon_compose.engine.runtime import Container, ContainerState, Kind, Runtime, World
+from neon_compose.engine.runtime import Container, Kind, Runtime, World
 from neon_compose.errors import Conflict, NotFound, Unavailable
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.states import Component, PgState, Wanted
@@ -117,32 +117,45 @@ class Snapshot:
         return next((pod for pod in self.pods() if port in pod.ports), None)
 
     def free_ports(self) -> list[int]:
-        """Ports that a running pod of several publishes and no pg has, ascending."""
+        """Ports that a running pod of several publishes and no pg has, ascending.
+
+        A compute keeps the port it was started with until its restart, whatever its document says now.
+        """
         taken = {pg.port for pg in self.desired.pgs.values()}
+        taken |= {_port(one) for one in self.world.of(Component.COMPUTE) if one.running}
         several = (pod for pod in self.pods() if pod.running and len(pod.ports) > 1)
         return sorted(port for pod in several for port in pod.ports if port not in taken)
 
+    def left_pod(self, doc: PgDoc) -> Pod | None:
+        """The one-port pod of a port that `doc` no longer has."""
+        compute = self.compute(doc.name)
+        if compute is None or _port(compute) == doc.port:
+            return None
+        pod = self.pod_of(_port(compute))
+        return pod if pod is not None and len(pod.ports) == 1 else None
+
     def cut_off(self, compute: Container) -> bool:
         """Whether its pod was restarted or is gone: the compute's namespace has no network any more."""
-        pod = self.pod_of(int(compute.labels.get(label.PORTS, "0")))
+        pod = self.pod_of(_port(compute))
         return pod is None or not pod.running or pod.endpoint != compute.labels.get(label.ENDPOINT, "")
 
     def pg_state(self, doc: PgDoc, *, busy: bool = False) -> PgState:
         """`busy`: a request works on it right now."""
         compute = self.compute(doc.name)
-        if compute is not None and compute.state is ContainerState.RUNNING:
+        if compute is not None and compute.running and not self.cut_off(compute):
             return PgState.STARTING if busy and doc.wanted is Wanted.RUNNING else PgState.RUNNING
         if doc.wanted is Wanted.RUNNING and self.phase not in ("stopping", "stopped"):
             return PgState.STARTING if busy or self.phase == "starting" else PgState.FAILED
         return PgState.STOPPED if doc.started else PgState.CREATED
 
-    def restart_needed(self, doc: PgDoc) -> bool:
-        """Whether the running compute was made before the document's settings, or from an older image."""
+    def restart_for(self, doc: PgDoc) -> str | None:
+        """What a restart would bring to the running compute, None for nothing."""
         compute = self.compute(doc.name)
         if compute is None or not compute.running:
-            return False
-        stale = compute.labels.get(label.GIVEN) != doc.given
-        return stale or compute.image != self.images.get("compute", compute.image)
+            return None
+        if compute.labels.get(label.GIVEN) != doc.given:
+            return "its changed settings"
+        return None if compute.image == self.images.get("compute", compute.image) else "a newer image"
 
     def _labelled(self, component: Component, key: str, value: str) -> Container | None:
         return next((one for one in self.world.of(component) if one.labels.get(key) == value), None)
@@ -159,6 +172,10 @@ def observe(
     """Documents first: what a concurrent request makes later has its document by then."""
     desired = documents.read()
     return Snapshot(stack, desired, runtime.observe(stack, kinds), state_path, phase)
+
+
+def _port(compute: Container) -> int:
+    return int(compute.labels.get(label.PORTS, "0"))
 
 
 def _pod(container: Container) -> Pod:

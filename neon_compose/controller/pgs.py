@@ -22,6 +22,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import NeonError
 from neon_compose.model.source import Source, parse_source
+from neon_compose.model.states import PgState
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
@@ -97,6 +98,7 @@ def put(
 def _put(
     site: Site, request: PgIn, branch: str, source: Source | None, emit: Emit, *, dry_run: bool
 ) -> tuple[PgOut, bool] | Plan:
+
     site.refuse_while_stopping()
     snap = site.snapshot()
     snap.storage(request.storage_name)
@@ -109,8 +111,7 @@ def _put(
         start = branches.start_of(snap, request.storage_name, branch, source, known)
         note = _other_primary(known, request, branch)
     asked = request.port or (before.port if before else None)
-    with pods.reserved_port(site, asked, request.name) as port:
-        snap = site.snapshot()  # its pod may be new
+    with pods.reserved_port(site, snap, asked, request.name) as (port, snap):
         pod = snap.pod_of(port)
         ports = pod.ports if pod else (port,)
         make = updated_doc(before, request, port, ports) if before else new_doc(request, branch, port, ports)
@@ -120,6 +121,8 @@ def _put(
         with site.execution(snap, emit) as execution:
             execution.run(steps)
     site.workers.submit(_top_up, site)
+    if before is None and request.start:  # nobody has to be asked
+        return render.pg_out(snap, make, state=PgState.RUNNING, more=note), True
     return _answer(site, request.name, note), before is None
 
 

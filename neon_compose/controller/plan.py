@@ -146,16 +146,21 @@ def plan_start(snap: Snapshot, doc: PgDoc, branch: BranchStart | None = None) ->
         write = (*write, do.PutBranch(doc.storage_name, doc.branch, branch.origin, fresh=False))
     origin = branch.origin if branch is not None and not branch.there else None
     fresh = before is None or not before.started
-    return Plan(write + _clear_steps(seen) + _start_steps(snap, wanted, origin, fresh=fresh))
+    clear = _clear_steps(snap, doc, seen)
+    return Plan(write + clear + _start_steps(snap, wanted, origin, fresh=fresh))
 
 
-def _clear_steps(seen: Container | None) -> tuple[do.Step, ...]:
+def _clear_steps(snap: Snapshot, doc: PgDoc, seen: Container | None, why: str = "") -> tuple[do.Step, ...]:
+    """The old container goes, and a pod that was there for its port alone."""
     if seen is None:
         return ()
-    remove = do.Remove(seen.name, why=f"it is {seen.state}")
-    if not seen.running:
-        return (remove,)
-    return (do.StopContainer(seen.name, specs.COMPUTE_STOP_S, why="its pod was restarted"), remove)
+    steps: tuple[do.Step, ...] = (do.Remove(seen.name, why=f"it is {seen.state}"),)
+    if seen.running:
+        why = why or "its pod was restarted"
+        steps = (do.StopContainer(seen.name, specs.COMPUTE_STOP_S, why=why), do.Remove(seen.name))
+    if (pod := snap.left_pod(doc)) is not None:
+        steps = (*steps, do.Remove(pod.name, why="no pg has its port any more"))
+    return steps
 
 
 def _start_steps(snap: Snapshot, doc: PgDoc, origin: Source | None, *, fresh: bool) -> tuple[do.Step, ...]:
@@ -190,9 +195,9 @@ def plan_restart(snap: Snapshot, doc: PgDoc) -> Plan:
     if seen is None or not seen.running:
         return plan_start(snap, doc)
     wanted = doc.model_copy(update={"wanted": Wanted.RUNNING, "started": True})
-    stop = do.StopContainer(seen.name, specs.COMPUTE_STOP_S)
     put = (do.PutDocument(wanted, before=doc),) if wanted != doc else ()
-    return Plan((*put, stop, do.Remove(seen.name), *_start_steps(snap, wanted, None, fresh=False)))
+    clear = _clear_steps(snap, doc, seen, why="to start anew")
+    return Plan((*put, *clear, *_start_steps(snap, wanted, None, fresh=False)))
 
 
 def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
@@ -234,19 +239,19 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
 # ---- the whole stack
 
 
-def plan_stop_all(snap: Snapshot) -> tuple[Plan, ...]:
-    """In order: computes, pageservers, MinIO, pods; within one stage beside each other."""
+def plan_stop_all(snap: Snapshot) -> list[tuple[str, Plan]]:
+    """Stages with their names, in order: computes, pageservers, MinIO, pods; in each beside each other."""
     stages = (
-        (Component.COMPUTE, specs.COMPUTE_STOP_S),
-        (Component.PAGESERVER, specs.PAGESERVER_STOP_S),
-        (Component.MINIO, specs.MINIO_STOP_S),
-        (Component.POD, 1),
+        ("computes", Component.COMPUTE, specs.COMPUTE_STOP_S),
+        ("pageservers", Component.PAGESERVER, specs.PAGESERVER_STOP_S),
+        ("minio", Component.MINIO, specs.MINIO_STOP_S),
+        ("pods", Component.POD, 1),
     )
     plans = []
-    for component, timeout_s in stages:
+    for name, component, timeout_s in stages:
         lanes = tuple(
             (do.StopContainer(one.name, timeout_s),) for one in snap.world.of(component) if one.running
         )
         if lanes:
-            plans.append(Plan((do.Together(lanes),)))
-    return tuple(plans)
+            plans.append((name, Plan((do.Together(lanes),))))
+    return plans

@@ -7,7 +7,7 @@ kept ready. A pg's port is reserved in memory while its request runs, and by its
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 
@@ -27,17 +27,20 @@ _FEW = 4  # free ports left that make the next pod
 
 
 @contextmanager
-def reserved_port(site: Site, asked: int | None, pg: str) -> Iterator[int]:
-    """A port for `pg` that no other request gets meanwhile; its pod exists and runs.
+def reserved_port(site: Site, snap: Snapshot, asked: int | None, pg: str) -> Iterator[tuple[int, Snapshot]]:
+    """A port for `pg` that no other request gets meanwhile, and a snapshot in which its pod runs.
 
     `Conflict` (code "port_taken") names who has `asked`. A pod made for `asked` alone goes again if the
-    request fails.
+    request fails. Where a pod is ready, as it should be, this costs no call to the engine.
     """
-    port = _reserve(site, asked, pg)
+    port = _reserve(site, snap, asked, pg)
     made: str | None = None
     try:
-        made = _ensure_pod_of(site, port)
-        yield port
+        pod = snap.pod_of(port)
+        if pod is None or not pod.running:
+            made = _ensure_pod_of(site, port)
+            snap = site.snapshot()
+        yield port, snap
     except BaseException:
         if made is not None:
             site.engine.remove(Kind.CONTAINER, made)
@@ -47,22 +50,27 @@ def reserved_port(site: Site, asked: int | None, pg: str) -> Iterator[int]:
             site.reserved_ports.discard(port)
 
 
-def _reserve(site: Site, asked: int | None, pg: str) -> int:
+def _reserve(site: Site, snap: Snapshot, asked: int | None, pg: str) -> int:
     for _ in range(_ATTEMPTS):
         with site.ports_mutex:
-            snap = site.snapshot()
-            port = _pick(snap, asked, pg, site.reserved_ports)
+            # Read now: a request that has ended since `snap` was taken has its port in its document.
+            owners = {doc.port: doc.name for doc in site.documents.read().pgs.values()}
+            port = _pick(snap, owners, site.reserved_ports, asked, pg)
             if port is not None:
                 site.reserved_ports.add(port)
                 return port
         top_up(site, at_least=1)
+        snap = site.snapshot()
     raise Unavailable("no free port was found", code="no_ports")
 
 
-def _pick(snap: Snapshot, asked: int | None, pg: str, reserved: set[int]) -> int | None:
+def _pick(
+    snap: Snapshot, owners: Mapping[int, str], reserved: set[int], asked: int | None, pg: str
+) -> int | None:
     if asked is None:
-        return next((port for port in snap.free_ports() if port not in reserved), None)
-    owner = next((one.name for one in snap.desired.pgs.values() if one.port == asked), None)
+        taken = owners.keys() | reserved
+        return next((port for port in snap.free_ports() if port not in taken), None)
+    owner = owners.get(asked)
     if owner not in (None, pg) or asked in reserved:
         raise Conflict(
             f"port {asked} is taken by " + (f'pg "{owner}"' if owner else "a pg that is being made"),
@@ -96,7 +104,7 @@ def _make_pool_pod(site: Site, snap: Snapshot) -> None:
     everywhere = site.engine.observe(None, (Kind.CONTAINER,)).containers
     taken = set(view.listening) | {port for one in everywhere for port in one.published}
     taken |= {port for pod in snap.pods() for port in pod.ports}
-    taken |= {pg.port for pg in snap.desired.pgs.values()}
+    taken |= {port for pg in snap.desired.pgs.values() for port in ports.parse_ports(pg.ports)}
     for _ in range(_ATTEMPTS):
         block = ports.free_block(taken)
         try:

@@ -9,7 +9,7 @@ from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.observe import Snapshot
 from neon_compose.engine.labels import PG, PORTS, STORAGE
 from neon_compose.engine.runtime import Container
-from neon_compose.model.states import Component, Durability
+from neon_compose.model.states import Component, Durability, PgState
 from neon_compose.wire.pageserver import Branch, ComputeStatus, Credentials, StorageStatus
 from neon_compose.wire.pageserver import Snapshot as PageserverSnapshot
 from neon_compose.wire.rest import (
@@ -36,28 +36,30 @@ def pg_out(
     doc: PgDoc,
     status: ComputeStatus | None = None,
     *,
+    state: PgState | None = None,
     busy: bool = False,
-    database: str = DATABASE,
     more: str | None = None,
 ) -> PgOut:
     """`status` is None if its pageserver does not answer or knows no such compute."""
     pod = snap.pod_of(doc.port)
-    notes = [note for note in (more, _NOTES[doc.durability]) if note]
+    restart = snap.restart_for(doc)
+    news = f"a restart brings {restart}" if restart else None
+    notes = [note for note in (more, news, _NOTES[doc.durability]) if note]
     return PgOut(
         name=doc.name,
         storage_name=doc.storage_name,
         branch=doc.branch,
         from_=doc.from_,
-        state=snap.pg_state(doc, busy=busy),
+        state=state or snap.pg_state(doc, busy=busy),
         port=doc.port,
         durability=doc.durability,
         settings=doc.settings,
-        restart_needed=snap.restart_needed(doc),
+        restart_needed=restart is not None,
         settling=status.settling if status else None,
         has_writes=status.has_writes if status else None,
         own_bytes=status.own_bytes if status else None,
         note="; ".join(notes) or None,
-        url=f"postgres://{ADMIN}@{host_of(snap)}:{doc.port}/{quote(database)}",
+        url=f"postgres://{ADMIN}@{host_of(snap)}:{doc.port}/{DATABASE}",
         created_at=doc.created_at,
         pod=pod.name if pod else None,
     )

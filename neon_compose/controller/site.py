@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from neon_compose.controller.desired import Documents
@@ -25,7 +26,7 @@ _CROWD = 8  # storages or pgs brought up beside each other
 @dataclass
 class Site:
     """`me` is the controller's own container, None outside of one; `state_path` the state volume's folder
-    as the engine sees it. `busy` is what the whole stack is doing, None in between; `ready` is set once
+    as the engine sees it. `phase` is what the whole stack is in, None when it serves; `ready` is set once
     a started controller has brought back what its documents want.
     """
 
@@ -43,7 +44,7 @@ class Site:
     crowd: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_CROWD, thread_name_prefix="crowd")
     )
-    busy: Phase | None = None
+    phase: Phase | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)  # of the last bring-up, for /status
     reserved_ports: set[int] = field(default_factory=set)
@@ -51,7 +52,7 @@ class Site:
     pods_mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def snapshot(self, kinds: tuple[Kind, ...] = (Kind.CONTAINER,)) -> Snapshot:
-        return observe(self.stack, self.documents, self.engine, self.state_path, self.busy, kinds)
+        return observe(self.stack, self.documents, self.engine, self.state_path, self.phase, kinds)
 
     def execution(
         self, snap: Snapshot, emit: Emit = silent, chunks: Iterator[bytes] | None = None
@@ -89,8 +90,20 @@ class Site:
             raise Unavailable(f'no image is known for "{component}"', code="image_missing")
         return tag
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """The phase "starting", also after "stopped"; `Unavailable` while the stack is stopping."""
+        if self.phase == "stopping":
+            self.refuse_while_stopping()
+        self.phase = "starting"
+        try:
+            yield
+        finally:
+            if self.phase == "starting":  # not if a stop came meanwhile
+                self.phase = None
+
     def refuse_while_stopping(self) -> None:
-        if self.busy in ("stopping", "stopped"):
+        if self.phase in ("stopping", "stopped"):
             raise Unavailable(
-                f"the stack is {self.busy}", hint="neon-compose up -d starts it.", code="stopping"
+                f"the stack is {self.phase}", hint="neon-compose up -d starts it.", code="stopping"
             )

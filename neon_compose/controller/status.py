@@ -46,7 +46,7 @@ def status(site: Site) -> StatusOut:
     return StatusOut(
         stack=site.stack,
         version=__version__,
-        busy=site.busy,
+        busy=site.phase,
         problems=site.problems,
         components=components(site, snap),
         storages=storages.list_all(site, snap),

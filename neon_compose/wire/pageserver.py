@@ -104,7 +104,7 @@ class Prepared(_Response):
     """The branch exists, this pg is its writer, and the generation's folder can be bind-mounted.
 
     `command` is the compute container's whole command. `generation` stays the same until the pg is
-    deleted or its doubtful data is laid out again.
+    deleted.
     """
 
     generation: str

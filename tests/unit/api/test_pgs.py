@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from neon_compose.wait import Deadline, until
 from neon_compose.wire.pageserver import Prepared
 from tests.fakes import FakePageserver
 from tests.unit.api.conftest import Api
@@ -193,5 +194,5 @@ def test_a_defect_is_a_bug_and_no_traceback(api: Api, caplog: pytest.LogCaptureF
     assert answer.status_code == 500
     assert answer.json()["kind"] == "bug"
     assert "secret" not in answer.text
-    assert "secret stuff" in caplog.text
+    until("the log", lambda: "secret stuff" in caplog.text, Deadline.after(5))
     assert api.world() == before

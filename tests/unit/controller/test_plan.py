@@ -217,8 +217,8 @@ def test_stopping_keeps_the_container_for_its_log() -> None:
 def test_restarting_brings_new_settings() -> None:
     seen = snap(pageserver(), pod(), compute(), pgs=(RUNNING,))
     changed = RUNNING.model_copy(update={"settings": {"work_mem": "1MB"}})
-    assert seen.restart_needed(changed)
-    assert not seen.restart_needed(RUNNING)
+    assert seen.restart_for(changed) == "its changed settings"
+    assert seen.restart_for(RUNNING) is None
     assert shown(plan.plan_restart(seen, RUNNING)) == [
         "stop container t_pg_a",
         "remove container t_pg_a",
@@ -253,9 +253,9 @@ def test_a_running_pg_is_not_destroyed() -> None:
 
 def test_the_stack_is_stopped_in_order() -> None:
     seen = snap(pod(), pageserver(), compute(), container(Component.MINIO, "t_minio"))
-    assert [shown(stage) for stage in plan.plan_stop_all(seen)] == [
-        ["stop container t_pg_a"],
-        ["stop container t_storage_shop"],
-        ["stop container t_minio"],
-        ["stop container t_pod_0"],
+    assert [(name, shown(stage)) for name, stage in plan.plan_stop_all(seen)] == [
+        ("computes", ["stop container t_pg_a"]),
+        ("pageservers", ["stop container t_storage_shop"]),
+        ("minio", ["stop container t_minio"]),
+        ("pods", ["stop container t_pod_0"]),
     ]

@@ -7,6 +7,7 @@ import pytest
 from neon_compose.controller import pgs, pods
 from neon_compose.engine.runtime import ContainerSpec, Kind, Publish
 from neon_compose.errors import Conflict
+from neon_compose.model.states import PgState
 from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgVerb
 from tests.site import Fixture
 
@@ -95,8 +96,8 @@ def test_removed_pods_come_back_with_the_ports_of_the_documents(shop: Fixture) -
     for name in ("t_pod_0", "t_pod_1"):
         shop.engine.remove(Kind.CONTAINER, name)
     assert pods.restore(shop.site, shop.site.documents.read().pgs.values()) == {}
-    assert sorted(len(pod.ports) for pod in shop.site.snapshot().pods()) == [1, 16]
-    assert shop.site.snapshot().pod_of(15440) is not None
+    found = {port: shop.site.snapshot().pod_of(port) for port in (15440, 16200)}
+    assert {port: len(pod.ports) if pod else 0 for port, pod in found.items()} == {15440: 16, 16200: 1}
 
 
 def test_a_port_lost_meanwhile_costs_its_pg_and_no_other(shop: Fixture) -> None:
@@ -118,6 +119,13 @@ def test_a_port_lost_meanwhile_costs_its_pg_and_no_other(shop: Fixture) -> None:
     assert shop.engine.running("t_pg_a")
 
 
+def test_a_compute_that_its_restarted_pod_left_without_network_is_shown_as_failed(shop: Fixture) -> None:
+    create(shop, "a", start=True)
+    shop.engine.stop("t_pod_0", 1)
+    shop.engine.start("t_pod_0")
+    assert pgs.show(shop.site, "a").state is PgState.FAILED
+
+
 def test_a_restarted_pod_costs_its_computes_a_restart(shop: Fixture) -> None:
     create(shop, "a", start=True)
     before = shop.engine.boxes["t_pg_a"].id
@@ -126,3 +134,21 @@ def test_a_restarted_pod_costs_its_computes_a_restart(shop: Fixture) -> None:
     pgs.act(shop.site, "a", START)
     assert shop.engine.running("t_pg_a")
     assert shop.engine.boxes["t_pg_a"].id != before
+
+
+def test_a_port_is_kept_from_others_until_its_compute_is_restarted(shop: Fixture) -> None:
+    create(shop, "a", start=True)
+    assert create(shop, "a", 15447, start=True).restart_needed
+    assert create(shop, "b").port == 15433
+    pgs.act(shop.site, "a", PgAction(action=PgVerb.RESTART))
+    assert create(shop, "c").port == 15432
+
+
+def test_the_pod_of_a_port_that_was_left_goes_with_the_restart(shop: Fixture) -> None:
+    create(shop, "a", 16200, start=True)
+    create(shop, "a", 16201)
+    assert shop.engine.running("t_pod_1")
+    pgs.act(shop.site, "a", PgAction(action=PgVerb.RESTART))
+    snap = shop.site.snapshot()
+    assert snap.pod_of(16200) is None
+    assert snap.pod_of(16201) is not None

@@ -1,0 +1,149 @@
+"""What documents and stack file want is made to run: network, storages, pods, pgs, MinIO, in that order.
+
+Each storage and pg is brought up on its own, under the lock of its name: one that fails is reported
+and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from neon_compose.controller import minio, network, pgs, plan, pods, specs, storages
+from neon_compose.controller import steps as do
+from neon_compose.controller.desired import PgDoc, StorageDoc
+from neon_compose.controller.progress import Progress
+from neon_compose.controller.site import Site
+from neon_compose.controller.steps import Plan
+from neon_compose.engine.runtime import EVERYTHING
+from neon_compose.model.stackfile import PgSpec, StackFile, StorageSpec
+from neon_compose.model.states import Durability, Wanted
+from neon_compose.wait import Deadline, until
+from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StorageIn
+
+D = TypeVar("D", StorageDoc, PgDoc)
+
+_MINIO_S = 30.0
+
+
+def bring_up(site: Site, documents: StackFile, file: StackFile | None, progress: Progress) -> None:
+    """Bring back what documents want, with the settings of `documents`; and with `file`, a new stack
+    file, make what it names and no document does."""
+    work = partial(network.ensure_network, site.engine, site.stack, site.image("base"), site.me)
+    progress.emit_around(f"network {specs.network_name(site.stack)}", work)
+    _each(site, progress, "storage", site.documents.read().storages.values(), partial(_serve, site))
+    if file is not None:
+        for storage in (storage_in(*named) for named in file.storages.items()):
+            attach = partial(storages.attach, site, storage, progress.emit)
+            progress.attempt(f"storage {storage.name}", attach)
+    _restore_pods(site, progress)
+    if file is not None:
+        for pg in (pg_in(*named) for named in file.pgs.items()):
+            progress.attempt(f"pg {pg.name}", partial(pgs.put, site, pg))
+    named = file.pgs if file is not None else {}
+    wanted = [pg for pg in site.documents.read().pgs.values() if pg.wanted is Wanted.RUNNING]
+    _each(site, progress, "pg", [pg for pg in wanted if pg.name not in named], partial(_start, site))
+    _bring_minio(site, documents, progress)
+
+
+def _each(site: Site, progress: Progress, what: str, docs: Iterable[D], work: Callable[[D], object]) -> None:
+    """Beside each other."""
+    list(site.crowd.map(lambda doc: progress.attempt(f"{what} {doc.name}", partial(work, doc)), docs))
+
+
+def _serve(site: Site, doc: StorageDoc) -> None:
+    """The pageserver of a document runs; an attach that a crash cut off is undone."""
+
+    def work() -> None:
+        site.refuse_while_stopping()
+        snap = site.snapshot()
+        steps = plan.plan_abandon(snap, doc) if doc.attaching else plan.plan_pageserver(snap, doc)
+        with site.execution(snap) as execution:
+            execution.run(steps)
+
+    site.locks.run(f"serve {doc.name}", work, alone=frozenset({f"storage/{doc.name}"}))
+
+
+def _restore_pods(site: Site, progress: Progress) -> None:
+    for name, error in pods.restore(site, site.documents.read().pgs.values()).items():
+        progress.failed(f"pg {name}", error)
+    progress.attempt("pod", partial(pods.top_up, site))
+
+
+def _start(site: Site, doc: PgDoc) -> None:
+    snap = site.snapshot()
+    seen = snap.compute(doc.name)
+    if seen is None or not seen.running or snap.cut_off(seen):
+        pgs.act(site, doc.name, PgAction(action=PgVerb.START))
+        return
+
+    def reopen() -> None:
+        with site.execution(snap) as execution:
+            execution.run(plan.plan_reopen(snap, doc))
+
+    site.locks.run(
+        f"reopen {doc.name}",
+        reopen,
+        alone=frozenset({f"pg/{doc.name}"}),
+        shared=frozenset({f"storage/{doc.storage_name}"}),
+    )
+
+
+# ---- MinIO
+
+
+def _bring_minio(site: Site, documents: StackFile, progress: Progress) -> None:
+    """Its image may come later: then the next PUT /stack starts it."""
+    snap = site.snapshot()
+    seen = snap.minio()
+    if documents.minio and snap.images.get("minio"):
+        progress.attempt("minio", partial(_start_minio, site))
+    elif not documents.minio and seen is not None:
+        stop = Plan((do.StopContainer(seen.name, specs.MINIO_STOP_S), do.Remove(seen.name)))
+        progress.attempt("minio", partial(site.execution(snap).run, stop))
+
+
+def _start_minio(site: Site) -> None:
+    site.refuse_while_stopping()
+    snap = site.snapshot(EVERYTHING)
+    user, password = plan.secret(snap, "minio_root_user"), plan.secret(snap, "minio_root_password")
+    spec = specs.minio_spec(site.stack, snap.image("minio"), user, password)
+    volume = specs.minio_volume(site.stack)
+    make = Plan((do.MakeVolume(volume, fresh=snap.world.volume(volume.name) is None),))
+    with site.execution(snap) as execution:
+        execution.run(make + plan.plan_service(spec, snap.minio()))
+        address = until(
+            "MinIO",
+            lambda: _healthy_minio(site),
+            Deadline.after(_MINIO_S),
+            last_words=lambda: "\n".join(site.engine.logs(spec.name)),
+        )
+        minio.set_up(address, site.secrets)
+
+
+def _healthy_minio(site: Site) -> str | None:
+    snap = site.snapshot()
+    address = snap.address(snap.minio())
+    return address if address is not None and minio.healthy(address) else None
+
+
+# ---- what a stack file asks for
+
+
+def storage_in(name: str, spec: StorageSpec) -> StorageIn:
+    return StorageIn(name=name, type=spec.type, path=spec.path, import_=spec.import_)
+
+
+def pg_in(name: str, spec: PgSpec) -> PgIn:
+    """What the file doesn't say (or says with the default) stays as a request has set it."""
+    return PgIn(
+        name=name,
+        storage_name=spec.storage_name,
+        branch=spec.branch,
+        from_=spec.from_,
+        port=spec.port,
+        settings=dict(spec.settings) or None,
+        durability=None if spec.durability is Durability.LOCAL else spec.durability,
+        start=spec.start,
+    )
