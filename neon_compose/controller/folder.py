@@ -122,12 +122,14 @@ def _storage_id(folder: Path, shown: str) -> str | None:
 
 
 def _check_writable(folder: Path, shown: str) -> None:
+    """Through a descriptor: containers mount the folder itself, so its parents may be closed to them."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _as_our_user():
-            trial = folder / f".neon-trial-{os.getpid()}"
-            trial.touch(exist_ok=False)
-            trial.unlink()
-            list(folder.iterdir())
+            trial = f".neon-trial-{os.getpid()}"
+            os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=fd))
+            os.unlink(trial, dir_fd=fd)
+            os.close(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd))
     except OSError as error:
         raise Invalid(
             f'folder "{shown}" is not writable',
@@ -135,6 +137,8 @@ def _check_writable(folder: Path, shown: str) -> None:
             hint=f"sudo chown -R {UID}:{GID} {shown}",
             code="not_writable",
         ) from error
+    finally:
+        os.close(fd)
 
 
 @contextmanager

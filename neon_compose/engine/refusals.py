@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from neon_compose.errors import Conflict, NeonError, NotFound, Unavailable
+from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, Unavailable
 
 _PORT = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]):(\d+)")
-_PATH = re.compile(r"bind source path does not exist: (.*)")
+_MISSING = re.compile(r"bind source path does not exist: (.*)|stat (.*): not a directory")
+_UNUSABLE = re.compile(r'invalid mount config for type "bind": l?stat (.*): (.*)')
 
 
 def refusal(verb: str, subject: str, status: int, said: str) -> NeonError:
@@ -18,8 +19,10 @@ def refusal(verb: str, subject: str, status: int, said: str) -> NeonError:
         return NotFound(
             f'image "{image}" does not exist', hint="neon-compose up builds it.", code="image_missing"
         )
-    if match := _PATH.search(said):
-        return NotFound(f'path "{match[1].strip()}" does not exist', code="path_missing")
+    if match := _MISSING.search(said):
+        return NotFound(f'path "{(match[1] or match[2]).strip()}" does not exist', code="path_missing")
+    if match := _UNUSABLE.search(said):
+        return Invalid(f'path "{match[1][:200]}" can\'t be used', detail=f"{match[2]}.", code="bad_path")
     if "port is already allocated" in text or "address already in use" in text:
         return _port_taken_by_somebody(said)
     if "pool overlaps" in text:

@@ -210,7 +210,8 @@ class Runtime(Protocol):
 
     def create(self, spec: ContainerSpec) -> None:
         """Create, don't start. `Conflict` (code "exists") if the name is taken, `NotFound` (code
-        "image_missing", "path_missing") if the image or a mounted folder isn't there."""
+        "image_missing", "path_missing") if the image or a mounted folder isn't there; `Invalid` (code
+        "bad_path") for a path that can't be one."""
 
     def start(self, name: str) -> None:
         """Start; of a running one: success. `NotFound`, also of what `network_of` names; `Conflict` (code

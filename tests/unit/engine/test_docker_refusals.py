@@ -1,12 +1,13 @@
 import pytest
 
 from neon_compose.engine.refusals import no_answer, port_taken, refusal
-from neon_compose.errors import Conflict, NeonError, NotFound, Unavailable
+from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, Unavailable
 
 ALLOCATED = (
     "driver failed programming external connectivity on endpoint x (69): "
     "Bind for 127.0.0.1:16250 failed: port is already allocated"
 )
+MOUNT = 'invalid mount config for type "bind"'
 LISTENED = (
     "driver failed programming external connectivity on endpoint x (13): "
     "Error starting userland proxy: listen tcp4 127.0.0.1:16251: bind: address already in use"
@@ -19,10 +20,12 @@ LISTENED = (
         (404, "No such image: nope:1", NotFound, "image_missing"),
         (
             400,
-            'invalid mount config for type "bind": bind source path does not exist: /nope/x',
+            f"{MOUNT}: bind source path does not exist: /nope/x",
             NotFound,
             "path_missing",
         ),
+        (400, f"{MOUNT}: stat /tmp/file/x: not a directory", NotFound, "path_missing"),
+        (400, f"{MOUNT}: stat /tmp/xxx: file name too long", Invalid, "bad_path"),
         (500, ALLOCATED, Conflict, "port_taken"),
         (500, LISTENED, Conflict, "port_taken"),
         (403, "Pool overlaps with other one on this address space", Conflict, "subnet_taken"),

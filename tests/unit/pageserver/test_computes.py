@@ -80,6 +80,7 @@ def test_a_claim_without_record_is_prepared_again(world: World) -> None:
 
 def test_a_lost_folder_is_an_error_and_never_a_fresh_start(world: World) -> None:
     generation = world.up("one", "main")
+    assert world.settler.idle(10)  # else its marker appears while the folder goes
     shutil.rmtree(world.generations.paths("one", generation).root)
     refused("data_lost", lambda: world.prepare("one", "main"))
     refused("data_lost", lambda: world.delete("one"))
