@@ -17,6 +17,7 @@ import uvicorn
 from neon_compose import log, settings
 from neon_compose.api.app import create_app
 from neon_compose.controller.desired import Documents
+from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import over_http
 from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
@@ -36,6 +37,7 @@ def main() -> None:
     except NeonError as error:
         log.get(__name__).error("%s (%s) %s", error.message, error.detail, error.hint)
         sys.exit(error.exit_code)
+    _join_network(site)
     hosts = frozenset(filter(None, settings.text("NEON_HOSTS").split(",")))
     host, _, port = settings.text("NEON_LISTEN", "0.0.0.0:3000").rpartition(":")
     uvicorn.run(
@@ -67,6 +69,17 @@ def make_site() -> Site:
         state_path=_state_on_engine(engine, stack, root, me),
         me=me,
     )
+
+
+def _join_network(site: Site) -> None:
+    """Be in the stack's network before anybody connects: joining a network makes the engine publish the
+    port anew, which cuts connections. What fails here is told when `PUT /stack` tries it again."""
+    if site.me is None:
+        return
+    try:
+        ensure_network(site.engine, site.stack, site.image("base"), site.me)
+    except NeonError as error:
+        log.get(__name__).warning("could not join the network yet: %s (%s)", error.message, error.detail)
 
 
 def _adopt_images(documents: Documents, images: dict[str, str]) -> None:
