@@ -118,19 +118,27 @@ class Ours:
                 raise Failed(f"{pg.name} is still settling after {_SETTLED_S:.0f} s")
             time.sleep(0.02)
 
-    def drop(self, name: str, storage: str) -> dict[str, float]:
-        """Stop and destroy a pg and delete its branch; gives the ms of each."""
+    def stop(self, name: str) -> float:
+        """Stop a pg; gives the ms."""
+        watch = Stopwatch()
+        self.call("POST", f"/pgs/{name}/actions", {"action": "stop"})
+        return watch.ms()
+
+    def destroy(self, name: str, storage: str) -> dict[str, float]:
+        """Destroy a stopped pg and delete its branch; gives the ms of each."""
         times: dict[str, float] = {}
-        calls: tuple[tuple[str, str, str, dict[str, object] | None], ...] = (
-            ("stop", "POST", f"/pgs/{name}/actions", {"action": "stop"}),
-            ("destroy", "DELETE", f"/pgs/{name}?discard_writes=true", None),
-            ("delete", "DELETE", f"/storages/{storage}/branches/{name}", None),
-        )
-        for step, method, path, body in calls:
+        for step, path in (
+            ("destroy", f"/pgs/{name}?discard_writes=true"),
+            ("delete", f"/storages/{storage}/branches/{name}"),
+        ):
             watch = Stopwatch()
-            self.call(method, path, body)
+            self.call("DELETE", path)
             times[step] = watch.ms()
         return times
+
+    def drop(self, name: str, storage: str) -> None:
+        self.stop(name)
+        self.destroy(name, storage)
 
     @contextmanager
     def branch(self, storage: str) -> Iterator[tuple[Pg, psycopg.Connection, float]]:
