@@ -67,7 +67,11 @@ def made() -> Iterator[Fixture]:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="neon-test-", dir=memory) as folder:
         Path(folder).chmod(0o755)
-        yield _make(Path(folder))
+        fixture = _make(Path(folder))
+        try:
+            yield fixture
+        finally:
+            fixture.site.close()
 
 
 def _make(folder: Path) -> Fixture:

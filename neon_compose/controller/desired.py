@@ -105,13 +105,10 @@ class Documents:
 
     def read(self) -> Desired:
         """All documents; `Corrupt` names one that can't be read."""
-        storages = [_load(StorageDoc, path) for path in sorted((self.root / "storages").glob("*.json"))]
-        pgs = [_load(PgDoc, path) for path in sorted((self.root / "pgs").glob("*.json"))]
-        stack = self.root / "stack.json"
         return Desired(
-            _load(StackDoc, stack) if stack.exists() else StackDoc(),
-            {doc.name: doc for doc in storages},
-            {doc.name: doc for doc in pgs},
+            _load(StackDoc, self.root / "stack.json") or StackDoc(),
+            {doc.name: doc for doc in _load_all(StorageDoc, self.root / "storages")},
+            {doc.name: doc for doc in _load_all(PgDoc, self.root / "pgs")},
         )
 
     def put(self, doc: Doc) -> None:
@@ -134,9 +131,17 @@ class Documents:
                 return self.root / "pgs" / f"{doc.name}.json"
 
 
-def _load(model: type[D], path: Path) -> D:
+def _load_all(model: type[D], folder: Path) -> list[D]:
+    """By name. A document that goes away meanwhile is as good as gone before."""
+    found = (_load(model, path) for path in sorted(folder.glob("*.json")))
+    return [doc for doc in found if doc is not None]
+
+
+def _load(model: type[D], path: Path) -> D | None:
     try:
         return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except (ValidationError, OSError) as error:
         raise Corrupt(
             f'document "{path}" can\'t be read',

@@ -70,5 +70,6 @@ def _check_alive(engine: Engine, stack: str, doc: PgDoc, container: str) -> None
     raise Unavailable(
         f'the compute of pg "{doc.name}" ended while it was opened',
         detail="\n".join(engine.logs(container, _LOG_LINES)) if seen else "Its container is gone.",
+        hint="Its log says why; settings are changed by PUT /pgs.",
         code="compute_ended",
     )

@@ -36,7 +36,8 @@ def healthy(address: str) -> bool:
     """Whether it answers and can serve requests."""
     try:
         url = f"http://{address}:{PORT}/minio/health/ready"
-        return urllib3.request("GET", url, timeout=_HEALTH_S, retries=False).status == 200
+        with urllib3.PoolManager(timeout=_HEALTH_S, retries=False) as pool:
+            return pool.request("GET", url).status == 200
     except urllib3.exceptions.HTTPError:
         return False
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from neon_compose.controller.desired import Desired, Documents, PgDoc, StorageDoc
 from neon_compose.controller.ports import Ports, parse_ports
+from neon_compose.controller.specs import network_name
 from neon_compose.engine import labels as label
 from neon_compose.engine.runtime import Container, Kind, Runtime, World
 from neon_compose.errors import Conflict, NotFound, Unavailable
@@ -96,7 +97,8 @@ class Snapshot:
         """Its address in the stack's network, while it runs."""
         if container is None or not container.running:
             return None
-        return next((end.ip for end in container.endpoints if end.ip), None)
+        mine = (end.ip for end in container.endpoints if end.network == network_name(self.stack))
+        return next(filter(None, mine), None)
 
     def pageserver_address(self, storage: str) -> str:
         """Where the pageserver of `storage` answers; `Unavailable` if it does not run."""

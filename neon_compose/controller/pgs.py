@@ -98,7 +98,6 @@ def put(
 def _put(
     site: Site, request: PgIn, branch: str, source: Source | None, emit: Emit, *, dry_run: bool
 ) -> tuple[PgOut, bool] | Plan:
-
     site.refuse_while_stopping()
     snap = site.snapshot()
     snap.storage(request.storage_name)
@@ -111,19 +110,32 @@ def _put(
         start = branches.start_of(snap, request.storage_name, branch, source, known)
         note = _other_primary(known, request, branch)
     asked = request.port or (before.port if before else None)
+    if dry_run:
+        port, snap, pod_steps = pods.previewed_port(snap, asked, request.name)
+        return pod_steps + _put_plan(snap, before, request, branch, port, start)[1]
     with pods.reserved_port(site, snap, asked, request.name) as (port, snap):
-        pod = snap.pod_of(port)
-        ports = pod.ports if pod else (port,)
-        make = updated_doc(before, request, port, ports) if before else new_doc(request, branch, port, ports)
-        steps = (plan.plan_start if request.start else plan.plan_put)(snap, make, start)
-        if dry_run:
-            return steps
+        make, steps = _put_plan(snap, before, request, branch, port, start)
         with site.execution(snap, emit) as execution:
             execution.run(steps)
-    site.workers.submit(_top_up, site)
+    site.workers.submit(_keep_pods, site)
     if before is None and request.start:  # nobody has to be asked
         return render.pg_out(snap, make, state=PgState.RUNNING, more=note), True
     return _answer(site, request.name, note), before is None
+
+
+def _put_plan(
+    snap: Snapshot,
+    before: PgDoc | None,
+    request: PgIn,
+    branch: str,
+    port: int,
+    start: plan.BranchStart | None,
+) -> tuple[PgDoc, Plan]:
+    """The document, and the way there; the pod of `port` runs in `snap`."""
+    pod = snap.pod_of(port)
+    ports = pod.ports if pod else (port,)
+    make = updated_doc(before, request, port, ports) if before else new_doc(request, branch, port, ports)
+    return make, (plan.plan_start if request.start else plan.plan_put)(snap, make, start)
 
 
 def _other_primary(known: branches.Known, request: PgIn, branch: str) -> str | None:
@@ -140,11 +152,13 @@ def _answer(site: Site, name: str, note: str | None = None) -> PgOut:
     return render.pg_out(snap, snap.pg(name), more=note)
 
 
-def _top_up(site: Site) -> None:
+def _keep_pods(site: Site) -> None:
+    """In the background: one pod with free ports, no idle ones beside it."""
     try:
         pods.top_up(site)
+        pods.trim(site)
     except NeonError as error:
-        log.warning("no pod could be kept ready: %s (%s)", error.message, error.detail)
+        log.warning("pods could not be kept ready: %s (%s)", error.message, error.detail)
 
 
 # ---- acting
@@ -162,17 +176,29 @@ def act(
 def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> PgOut | Plan:
     snap = site.snapshot()
     doc = snap.pg(name)
-    if verb is PgVerb.STOP:
-        steps = plan.plan_stop(snap, doc)
-    else:
+    pod_steps = Plan()
+    if verb is not PgVerb.STOP:
         site.refuse_while_stopping()
-        snap = _with_pod(site, snap, doc)
-        steps = plan.plan_restart(snap, doc) if verb is PgVerb.RESTART else _start_plan(site, snap, doc)
+        if dry_run:
+            _, snap, pod_steps = pods.previewed_port(snap, doc.port, name)
+        else:
+            snap = _with_pod(site, snap, doc)
+    steps = pod_steps + _plan_of(site, snap, doc, verb)
     if dry_run:
         return steps
     with site.execution(snap, emit) as execution:
         execution.run(steps)
     return _answer(site, name)
+
+
+def _plan_of(site: Site, snap: Snapshot, doc: PgDoc, verb: PgVerb) -> Plan:
+    match verb:
+        case PgVerb.STOP:
+            return plan.plan_stop(snap, doc)
+        case PgVerb.RESTART:
+            return plan.plan_restart(snap, doc)
+        case _:
+            return _start_plan(site, snap, doc)
 
 
 def _start_plan(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:
@@ -207,6 +233,7 @@ def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = Fals
         if not dry_run:
             with site.execution(snap) as execution:
                 execution.run(steps)
+            site.workers.submit(_keep_pods, site)
         return steps
 
     return _locked(site, name, f"destroy pg {name} {discard_writes} {dry_run}", work)

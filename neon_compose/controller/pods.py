@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from neon_compose.controller import network, ports, specs
+from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.observe import Pod, Snapshot
 from neon_compose.controller.ports import Ports
 from neon_compose.controller.site import Site
-from neon_compose.engine.runtime import Kind
+from neon_compose.controller.steps import Plan
+from neon_compose.engine.labels import component_labels
+from neon_compose.engine.runtime import Container, ContainerState, Kind
 from neon_compose.errors import Conflict, NeonError, Unavailable
 from neon_compose.model.states import Component
 
@@ -48,6 +52,26 @@ def reserved_port(site: Site, snap: Snapshot, asked: int | None, pg: str) -> Ite
     finally:
         with site.ports_mutex:
             site.reserved_ports.discard(port)
+
+
+def previewed_port(snap: Snapshot, asked: int | None, pg: str) -> tuple[int, Snapshot, Plan]:
+    """For a dry run: the port, a snapshot in which its pod runs, and the step that would make it so."""
+    owners = {doc.port: doc.name for doc in snap.desired.pgs.values()}
+    port = _pick(snap, owners, set(), asked, pg) or ports.FIRST
+    pod = snap.pod_of(port)
+    if pod is not None and pod.running:
+        return port, snap, Plan()
+    name = pod.name if pod is not None else f"{snap.stack}_pod_*"
+    imagined = Container(
+        name=name,
+        id="",
+        image="",
+        state=ContainerState.RUNNING,
+        labels=component_labels(snap.stack, Component.POD, pod="0", ports=str(port)),
+    )
+    others = tuple(one for one in snap.world.containers if one.name != name)
+    world = replace(snap.world, containers=(*others, imagined))
+    return port, replace(snap, world=world), Plan((do.MakePod(name, why=f"no running pod has port {port}"),))
 
 
 def _reserve(site: Site, snap: Snapshot, asked: int | None, pg: str) -> int:
@@ -97,6 +121,29 @@ def top_up(site: Site, at_least: int = _FEW) -> None:
         if len([port for port in snap.free_ports() if port not in site.reserved_ports]) >= at_least:
             return
         _make_pool_pod(site, snap)
+
+
+def trim(site: Site) -> None:
+    """Remove pods of several ports that no pg uses, but for one: publishing ports is slow to undo."""
+    with site.pods_mutex:
+        while (pod := _retire(site)) is not None:
+            try:
+                site.engine.remove(Kind.CONTAINER, pod.name)
+            finally:
+                with site.ports_mutex:
+                    site.reserved_ports -= set(pod.ports)
+
+
+def _retire(site: Site) -> Pod | None:
+    """An idle pod that is one too many; nobody gets a port of it from now on."""
+    with site.ports_mutex:
+        snap = site.snapshot()
+        free = set(snap.free_ports()) - site.reserved_ports
+        idle = [pod for pod in snap.pods() if len(pod.ports) > 1 and free.issuperset(pod.ports)]
+        if len(idle) < 2:
+            return None
+        site.reserved_ports |= set(idle[-1].ports)
+        return idle[-1]
 
 
 def _make_pool_pod(site: Site, snap: Snapshot) -> None:

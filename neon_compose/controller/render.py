@@ -154,7 +154,7 @@ def component_out(snap: Snapshot, one: Container, health: Mapping[str, bool]) ->
         storage=one.labels.get(STORAGE),
         pg=one.labels.get(PG),
         ports=one.labels.get(PORTS),
-        address=next((end.ip for end in one.endpoints if end.ip), None),
+        address=snap.address(one),
         created_at=one.created_at,
         outdated=one.image != snap.images.get(image_of, one.image),
     )

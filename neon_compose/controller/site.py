@@ -51,6 +51,11 @@ class Site:
     ports_mutex: threading.Lock = field(default_factory=threading.Lock)
     pods_mutex: threading.Lock = field(default_factory=threading.Lock)
 
+    def close(self) -> None:
+        """No new work; what runs is not waited for."""
+        self.workers.shutdown(wait=False)
+        self.crowd.shutdown(wait=False)
+
     def snapshot(self, kinds: tuple[Kind, ...] = (Kind.CONTAINER,)) -> Snapshot:
         return observe(self.stack, self.documents, self.engine, self.state_path, self.phase, kinds)
 

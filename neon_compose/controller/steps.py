@@ -108,6 +108,13 @@ class Remove(_Named):
 
 
 @dataclass(frozen=True)
+class MakePod(_Named):
+    """Only shown: `pods` makes them ahead, and tries other ports where these turn out to be taken."""
+
+    action = "make pod"
+
+
+@dataclass(frozen=True)
 class ClaimFolder(_Named):
     """Make the host folder `name`, or one in it, that of `storage`; `Execution.claimed` tells which."""
 

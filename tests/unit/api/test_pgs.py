@@ -143,6 +143,21 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(api: Api) -> None:
     assert api.world() == before
 
 
+def test_a_dry_run_makes_no_pod(api: Api) -> None:
+    before = api.world()
+    plan = api.http.put("/pgs?dry_run=true", json=BRANCH | {"port": 16200}).json()["plan"]
+    assert plan[0] == {"action": "make pod", "target": "t_pod_*", "why": "no running pod has port 16200"}
+    assert len(plan) == 6
+    assert api.world() == before
+    api.http.put("/pgs", json=BRANCH)
+    api.http.post("/pgs/try1/actions", json={"action": "stop"})
+    api.fixture.engine.end("t_pod_0")
+    before = api.world()
+    plan = api.http.post("/pgs/try1/actions?dry_run=true", json={"action": "start"}).json()["plan"]
+    assert plan[0]["target"] == "t_pod_0"
+    assert api.world() == before
+
+
 def test_identical_requests_at_once_do_the_work_once_and_others_are_busy(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

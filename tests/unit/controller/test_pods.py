@@ -152,3 +152,17 @@ def test_the_pod_of_a_port_that_was_left_goes_with_the_restart(shop: Fixture) ->
     snap = shop.site.snapshot()
     assert snap.pod_of(16200) is None
     assert snap.pod_of(16201) is not None
+
+
+def test_idle_pods_go_but_for_one(shop: Fixture) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda n: create(shop, f"p{n}"), range(40)))
+    assert len(shop.site.snapshot().pods()) >= 3
+    for number in range(1, 40):
+        pgs.destroy(shop.site, f"p{number}", discard_writes=False)
+    pods.trim(shop.site)
+    snap = shop.site.snapshot()
+    assert snap.pod_of(snap.pg("p0").port) is not None
+    idle = [pod for pod in snap.pods() if set(pod.ports) <= set(snap.free_ports())]
+    assert len(idle) == 1
+    assert shop.site.reserved_ports == set()
