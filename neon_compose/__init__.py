@@ -15,6 +15,7 @@ errors       the tree of errors, one table kind -> HTTP status -> exit code
 wait         the only clock and sleep; every wait has a deadline and a subject
 settings     the only reader of os.environ
 log          one line per event on stderr
+durable      files that commit by rename
 model        nouns: names, ids, LSNs, sources, states. Frozen, no I/O
 postgres     what we know of Postgres's own files and programs
 layer        our formats: layer file, index, branch map, overlay, meta archive

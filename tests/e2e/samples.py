@@ -16,7 +16,10 @@ def zabbix_sql(work: Path) -> Path:
     if whole.exists():
         return whole
     package = "zabbix-server-pgsql"
-    subprocess.run(["apt-get", "download", "-qq", package], cwd=work, check=True, capture_output=True)
+    download = ["apt-get", "download", "-qq", package]
+    if subprocess.run(download, cwd=work, check=False, capture_output=True).returncode:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)  # a new machine has no list of packages
+        subprocess.run(download, cwd=work, check=True)
     (deb,) = work.glob(f"{package}_*.deb")
     subprocess.run(["dpkg-deb", "-x", deb, work / "tree"], check=True)
     folder = work / "tree/usr/share" / package
