@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up test bench down wheel images clean
+.PHONY: up test chaos bench down wheel images clean
 .DELETE_ON_ERROR:
 
 up: $(VENV)/.installed
@@ -20,6 +20,11 @@ test: $(VENV)/.dev
 	  [ $$status = 5 ] && [ "$${REQUIRE_DOCKER:-0}" != 1 ] || exit $$status; \
 	  echo "going on without a Docker engine: tests that need one are skipped"; }
 	@tests/check.sh $(ARGS)
+
+# The tests of chance again, with large numbers and a new seed: minutes to hours. SEED=n repeats one.
+chaos: $(VENV)/.dev
+	@$(BIN)/python -m neon_compose.engine
+	@CHAOS=1 REQUIRE_DOCKER=1 $(BIN)/python -m pytest -m chaos --timeout=14400 $(ARGS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench $(ARGS)
