@@ -85,7 +85,7 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         version=version,
         birth=birth,
         branches=branches,
-        claims=Claims(store, generations, branches, boot),
+        claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
         known_settings=conf.known_names(version),
         warm_up=lambda: _warm_up(store, tips),

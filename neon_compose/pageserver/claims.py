@@ -16,6 +16,7 @@ from neon_compose.compute import record as records
 from neon_compose.compute.marker import Trust
 from neon_compose.compute.paths import new_generation
 from neon_compose.compute.record import Record, Stage
+from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Writer
@@ -46,6 +47,7 @@ class Claims:
     store: ObjectStore
     generations: Generations
     branches: Branches
+    scan: WriteScan
     boot: str
 
     def claim(self, pg: str, branch: str, from_branch: str | None, from_snapshot: str | None) -> Claimed:
@@ -110,7 +112,7 @@ class Claims:
         for old in list(there):
             owner = self._owner(old)
             if owner is None and old.record is not None:
-                if may_have_writes(old):
+                if may_have_writes(self.scan, old):
                     raise unclaimed(pg)
                 self.generations.discard(pg, old.id)
                 there.remove(old)
@@ -133,11 +135,7 @@ class Claims:
         return manifest if named else None
 
     def _trusted(self, generation: Generation, manifest: Manifest) -> Record:
-        """The generation's record; back at PREPARED if its files are doubtful and no client was let in.
-
-        That is known from the record alone, which a power cut may have set back by some seconds: a compute
-        opened within them loses what a power cut takes from it anyway (DESIGN 4, marker).
-        """
+        """The generation's record; back at PREPARED if its files are doubtful and no client was let in."""
         record = generation.record
         if record is None:
             record = Record(generation.pg, generation.id, str(manifest.branch_id), str(manifest.tip))
@@ -145,7 +143,7 @@ class Claims:
         if record.stage < Stage.LAID_OUT:
             return record
         if marker.trust(generation.paths.marker, record.boot_id, self.boot) is Trust.DOUBTFUL:
-            if record.stage >= Stage.OPENED:
+            if may_have_writes(self.scan, generation):
                 raise doubtful(generation.pg)
             record = replace(record, stage=Stage.PREPARED)
             records.write(generation.paths.record, record)

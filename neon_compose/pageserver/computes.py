@@ -25,7 +25,14 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import StorageDoc, Writer
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.claims import Claims
-from neon_compose.pageserver.generations import Generation, Generations, doubtful, lost
+from neon_compose.pageserver.generations import (
+    Generation,
+    Generations,
+    doubtful,
+    has_writes,
+    lost,
+    may_have_writes,
+)
 from neon_compose.pageserver.locks import NamedLocks
 from neon_compose.postgres.control import DbState
 from neon_compose.postgres.versions import Version
@@ -206,10 +213,7 @@ class Computes:
         return None if manifest.deleted else manifest.name
 
     def _has_writes(self, generation: Generation) -> bool:
-        record = generation.record
-        if record is None or record.stage < Stage.OPENED:
-            return False
-        return self._around.scan.has_writes(generation.paths.wal, Lsn.parse(record.start_lsn))
+        return has_writes(self._around.scan, generation)
 
     def _trust(self, record: Record, generation: Generation) -> Trust:
         return marker.trust(generation.paths.marker, record.boot_id, self._around.boot)
@@ -238,7 +242,7 @@ class Computes:
         for one in there:
             if (
                 one.record
-                and one.record.stage >= Stage.OPENED
+                and may_have_writes(self._around.scan, one)
                 and self._trust(one.record, one) is Trust.DOUBTFUL
             ):
                 raise doubtful(pg)

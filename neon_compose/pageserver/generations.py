@@ -24,8 +24,10 @@ from pathlib import Path
 from neon_compose.compute import record as records
 from neon_compose.compute.paths import ComputePaths, is_generation
 from neon_compose.compute.record import Record, Stage
+from neon_compose.compute.writes import WriteScan
 from neon_compose.durable import make_folder
 from neon_compose.errors import Conflict, Corrupt
+from neon_compose.model.lsn import Lsn
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,16 @@ def unclaimed(pg: str) -> Conflict:
     )
 
 
-def may_have_writes(generation: Generation) -> bool:
-    """Whether clients were ever let in."""
-    return generation.record is not None and generation.record.stage is Stage.OPENED
+def has_writes(scan: WriteScan, generation: Generation) -> bool:
+    """Whether its WAL holds a commit. Asked of the WAL also where the record says that nobody was let in:
+    a power cut may have set the record back, while every commit was synced."""
+    record = generation.record
+    if record is None or record.stage < Stage.LAID_OUT:
+        return False
+    return scan.has_writes(generation.paths.wal, Lsn.parse(record.start_lsn))
+
+
+def may_have_writes(scan: WriteScan, generation: Generation) -> bool:
+    """Whether clients were ever let in, as far as record and WAL can tell."""
+    opened = generation.record is not None and generation.record.stage is Stage.OPENED
+    return opened or has_writes(scan, generation)

@@ -59,6 +59,9 @@ class FakeSession:
         self.closed = True
 
 
+END_OF_WAL = "echo 'pg_waldump: error: error in WAL record at 0/1: invalid record length' >&2; exit 1"
+
+
 @dataclass
 class World:
     """A storage made by the fake scratch Postgres. `reboot` is what a power cut does to memory."""
@@ -76,7 +79,7 @@ class World:
             (self.work / name).mkdir(parents=True)
         self.bin = self.tmp_path / "bin"
         self.bin.mkdir()
-        self.waldump("exit 1")
+        self.waldump(END_OF_WAL)
         self.sessions: dict[str, FakeSession] = {}
         self.start()
 
@@ -86,13 +89,14 @@ class World:
         tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
         self.generations = Generations(self.work / "pg", self.scratch)
         self.settler = Settler(self.work, self.boot, self.sync)
+        scan = WriteScan(version)
         self.computes = Computes(
             Surroundings(
                 store=self.store,
                 generations=self.generations,
                 tips=tips,
                 settler=self.settler,
-                scan=WriteScan(version),
+                scan=scan,
                 version=version,
                 boot=self.boot,
                 session=self.session,
@@ -101,7 +105,7 @@ class World:
         self.branches = Branches(
             self.store, lambda layers: tips.get(layers).end, self.computes.writer_has_writes
         )
-        self.claims = Claims(self.store, self.generations, self.branches, self.boot)
+        self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
 
     def sync(self, folder: Path) -> None:
         if not self.disk_works:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -320,6 +321,37 @@ def test_doubtful_data_clients_wrote_to_is_refused_and_kept(world: World) -> Non
     generation = world.up("one", "main")
     assert world.settler.idle(5.0)
     reboot(world, generation, Stage.OPENED)
+    refused("doubtful", lambda: world.prepare("one", "main"))
+    refused("doubtful", lambda: world.delete("one"))
+    assert world.generations.has("one", generation)
+
+
+def set_back(world: World, generation: str) -> None:
+    """What a power cut does to a record that wasn't synced: the one before is there again."""
+    path = world.generations.paths("one", generation).record
+    record = records.read(path)
+    assert record is not None
+    records.write(path, replace(record, stage=Stage.LAID_OUT))
+
+
+def test_commits_count_also_where_the_record_was_set_back_by_a_power_cut(world: World) -> None:
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    world.commit("one")
+    set_back(world, generation)
+    world.boot = "boot-2"
+    world.start()
+    assert world.computes.status("one").has_writes
+    refused("has_writes", lambda: world.delete("one"))
+
+
+def test_doubtful_data_with_commits_is_kept_also_where_its_record_was_set_back(world: World) -> None:
+    world.disk_works = False
+    generation = world.up("one", "main")
+    assert world.settler.idle(5.0)
+    world.commit("one")
+    set_back(world, generation)
+    reboot(world, generation, Stage.LAID_OUT)
     refused("doubtful", lambda: world.prepare("one", "main"))
     refused("doubtful", lambda: world.delete("one"))
     assert world.generations.has("one", generation)
