@@ -14,7 +14,7 @@ from neon_compose.model.names import parse_name
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.wait import monotonic_s
 from neon_compose.wire.ndjson import Step as Event
-from neon_compose.wire.rest import Flag, PlannedStep, PlanOut
+from neon_compose.wire.rest import NAME_SCHEMA, Flag, PlannedStep, PlanOut
 
 
 def site_of(request: Request) -> Site:
@@ -24,7 +24,8 @@ def site_of(request: Request) -> Site:
 
 
 SiteOf = Annotated[Site, Depends(site_of)]
-Name = Annotated[str, Path(max_length=200)]
+Name = Annotated[str, Path(max_length=200, json_schema_extra=NAME_SCHEMA)]
+ContainerName = Annotated[str, Path(max_length=200)]
 DryRun = Annotated[Flag, Query(description="only say what would be done")]
 
 

@@ -32,7 +32,7 @@ _REASONS = {
     503: "something needed does not answer",
     504: "a deadline passed",
 }
-ALWAYS = (401, 403, 500, 503, 504)
+ALWAYS = (401, 403, 413, 422, 500, 503, 504)  # 422: an unknown query parameter
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

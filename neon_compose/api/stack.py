@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from neon_compose.api import streams
-from neon_compose.api.deps import DryRun, Name, SiteOf, planned
+from neon_compose.api.deps import ContainerName, DryRun, SiteOf, planned
 from neon_compose.api.problems import responses
 from neon_compose.controller import stack, status
 from neon_compose.wire.rest import ComponentOut, PlanOut, StackIn, StatusOut
@@ -36,7 +36,7 @@ def list_components(site: SiteOf) -> list[ComponentOut]:
 
 
 @router.get("/components/{component}", responses=responses(404))
-def show_component(site: SiteOf, component: Name) -> ComponentOut:
+def show_component(site: SiteOf, component: ContainerName) -> ComponentOut:
     return status.component(site, component)
 
 

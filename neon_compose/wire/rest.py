@@ -11,13 +11,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
 
+from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
 
 PORT = 3000
 
 SettingValue = str | bool | int | float
+
+# Only documented here: `parse_name` and `parse_source` check, with better words than Pydantic's.
+NAME_SCHEMA: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
+NameText = Annotated[str, Field(json_schema_extra=NAME_SCHEMA)]
+SourceText = Annotated[str, Field(json_schema_extra={"pattern": f"^({PATTERN}/)?{PATTERN}(@{PATTERN})?$"})]
 
 
 class _Request(BaseModel):
@@ -34,7 +40,7 @@ class _Response(BaseModel):
 class StorageIn(_Request):
     """PUT /storages. With `import` (an absolute path on the engine's machine) the answer is NDJSON."""
 
-    name: str
+    name: NameText
     type: StorageType
     path: str | None = None
     import_: str | None = Field(default=None, validation_alias="import", serialization_alias="import")
@@ -43,10 +49,10 @@ class StorageIn(_Request):
 class PgIn(_Request):
     """PUT /pgs. What is None stays as it is when the pg exists, else gets its default."""
 
-    name: str
-    storage_name: str
-    branch: str | None = None
-    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    name: NameText
+    storage_name: NameText
+    branch: NameText | None = None
+    from_: SourceText | None = Field(default=None, validation_alias="from", serialization_alias="from")
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] | None = None
     settings: dict[str, SettingValue] | None = None
     durability: Durability | None = None
@@ -71,7 +77,7 @@ class PgAction(_Request):
 class BranchIn(_Request):
     """PUT /storages/{s}/branches/{b}. Without `from` the branch must exist."""
 
-    from_: str | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    from_: SourceText | None = Field(default=None, validation_alias="from", serialization_alias="from")
 
 
 class StackIn(_Request):
@@ -223,4 +229,9 @@ def _flag(value: object) -> object:
     return True if value == "" else value
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
+_FLAGS = ["", "1", "0", "yes", "no", "on", "off", "y", "n", "t", "f"]  # what Pydantic takes for a boolean
+Flag = Annotated[
+    bool,
+    BeforeValidator(_flag),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": _FLAGS}]}),
+]
