@@ -70,6 +70,11 @@ a_wrong_overlay_is_refused(void)
 	patch(f.overlay, 0, &h, sizeof(h));
 	CHECK(strstr(verdict(fixture_config(&f)), "belongs to another map"));
 	h.map_body_crc--;
+	h.tip_layer[3] ^= 1;
+	h.header_crc = crc32c(&h, offsetof(struct overlay_header, header_crc));
+	patch(f.overlay, 0, &h, sizeof(h));
+	CHECK(strstr(verdict(fixture_config(&f)), "belongs to another map"));
+	h.tip_layer[3] ^= 1;
 	h.flags_offset += 4096;
 	h.header_crc = crc32c(&h, offsetof(struct overlay_header, header_crc));
 	patch(f.overlay, 0, &h, sizeof(h));

@@ -10,6 +10,7 @@
  *-------------------------------------------------------------------------
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,10 +32,14 @@ static uint32_t seed;
 
 #define N_WORKERS 4
 
+typedef uint64_t versions_of[N_FILES][MAX_BLOCKS];
+
+static versions_of *versions_shared;	/* each worker writes its own blocks' */
+#define versions (*versions_shared)
+
 static void
 work(uint32_t me)
 {
-	static uint64_t versions[N_FILES][MAX_BLOCKS];
 	static uint8_t page[BLOCK_SIZE];
 
 	seed = me + 77;
@@ -65,14 +70,22 @@ work(uint32_t me)
 			CHECK(page_version(page, i, block) ==
 				  (versions[i][block] ? versions[i][block] : layer_version(&f, i, block)));
 	}
+	_exit(0);
+}
+
+/* All of them, by a process that wrote none. */
+static void
+every_block_is_as_last_written(void)
+{
+	static uint8_t page[BLOCK_SIZE];
+
 	for (uint32_t i = 0; i < N_FILES; i++)
-		for (uint32_t block = me; block < MAX_BLOCKS; block += N_WORKERS)
+		for (uint32_t block = 0; block < MAX_BLOCKS; block++)
 			if (versions[i][block])
 			{
 				CHECK(pread(fds[i], page, BLOCK_SIZE, (off_t) block * BLOCK_SIZE) == BLOCK_SIZE);
 				CHECK(page_version(page, i, block) == versions[i][block]);
 			}
-	_exit(0);
 }
 
 static void
@@ -87,6 +100,9 @@ several_processes_dont_lose_each_others_blocks(void)
 		fds[i] = open(segment_path(&segments[i], name, sizeof(name)), O_RDWR);
 		CHECK(fds[i] >= 0);
 	}
+	versions_shared = mmap(NULL, sizeof(versions_of), PROT_READ | PROT_WRITE,
+						   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(versions_shared != MAP_FAILED);
 	for (uint32_t w = 0; w < N_WORKERS; w++)
 		if (fork() == 0)
 			work(w);
@@ -96,6 +112,7 @@ several_processes_dont_lose_each_others_blocks(void)
 
 		CHECK(wait(&status) > 0 && status == 0);
 	}
+	every_block_is_as_last_written();
 	fixture_remove(&f);
 }
 

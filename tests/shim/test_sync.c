@@ -73,9 +73,22 @@ every_change_of_size_raises_the_flag(void)
 	fixture_remove(&f);
 }
 
+static void
+an_allocation_raises_the_flag(void)
+{
+	int			fd;
+
+	begin();
+	fd = open("base/5/200", O_RDWR);
+	CHECK(fallocate(fd, 0, 0, BLOCK_SIZE) == 0);
+	CHECK(atomic_load(&shim.overlay.flags[1]) == FLAG_TOUCHED);
+	fixture_remove(&f);
+}
+
 static int
 writing_fsync(int fd)
 {
+	CHECK(!synced(5));			/* not before it has ended */
 	put_version(fd, 6, 91);		/* comes while the sync runs */
 	return 0;
 }
@@ -144,6 +157,7 @@ main(void)
 	RUN(only_an_untouched_file_skips_its_fsync);
 	RUN(the_flag_keeps_fsync_real_after_a_kill);
 	RUN(every_change_of_size_raises_the_flag);
+	RUN(an_allocation_raises_the_flag);
 	RUN(fsync_vouches_for_what_was_there_before_it);
 	RUN(syncfs_vouches_for_all_files_of_pgdata);
 	RUN(mode_off_marks_without_syncing);
