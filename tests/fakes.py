@@ -172,7 +172,8 @@ class FakeEngine:
     def start(self, name: str) -> None:
         with self._change(f"start {name}"):
             box = self._box(name)
-            if box.state is ContainerState.RUNNING:
+            if box.state in (ContainerState.RUNNING, ContainerState.PAUSED):
+                box.state = ContainerState.RUNNING
                 return
             if box.spec.network_of is not None:
                 self._box(box.spec.network_of)
@@ -189,7 +190,10 @@ class FakeEngine:
 
     def stop(self, name: str, timeout_s: float) -> None:  # noqa: ARG002
         with self._change(f"stop {name}"):
-            if name in self.boxes and self.boxes[name].state is ContainerState.RUNNING:
+            if self.boxes.get(name) and self.boxes[name].state in (
+                ContainerState.RUNNING,
+                ContainerState.PAUSED,
+            ):
                 self.boxes[name].state = ContainerState.EXITED
 
     def remove(self, kind: Kind, name: str) -> None:
@@ -247,6 +251,15 @@ class FakeEngine:
             box = self.boxes[name]
             box.state, box.exit_code = ContainerState.EXITED, code
             box.lines += lines or []
+
+    def pause(self, name: str) -> None:
+        with self._mutex:
+            self.boxes[name].state = ContainerState.PAUSED
+
+    def leave_networks(self, name: str) -> None:
+        """As `docker network disconnect` does to a running container."""
+        with self._mutex:
+            self.boxes[name].joined.clear()
 
     def running(self, name: str) -> bool:
         with self._mutex:
@@ -328,7 +341,7 @@ class FakeEngine:
         return self.program(spec)
 
     def _container(self, box: _Box) -> Container:
-        up = box.state is ContainerState.RUNNING
+        up = box.state in (ContainerState.RUNNING, ContainerState.PAUSED)
         return Container(
             name=box.spec.name,
             id=box.id,

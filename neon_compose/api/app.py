@@ -19,6 +19,7 @@ from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
 from neon_compose.controller.site import REQUESTS, Site
+from neon_compose.errors import NeonError
 from neon_compose.wire.rest import Problem
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
         yield
         if owns_stack:
             log.info("stopping the stack")
-            await asyncio.to_thread(whole.stop, site)
+            await asyncio.to_thread(_stop, site)
 
     app = FastAPI(
         title="neon-compose",
@@ -63,6 +64,14 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     problems.install(app)
     app.add_middleware(Guard, token=site.secrets.token, hosts=hosts)
     return app
+
+
+def _stop(site: Site) -> None:
+    """An engine that is gone, or is going down itself, leaves nothing to be stopped in order."""
+    try:
+        whole.stop(site)
+    except NeonError as error:
+        log.error("the stack was not stopped in order: %s (%s)", error.message, error.detail)
 
 
 def _openapi(app: FastAPI, generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:

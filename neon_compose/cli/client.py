@@ -26,6 +26,7 @@ Find = Callable[[bool], Access]
 T = TypeVar("T")
 
 CONNECT_S = 5.0
+LOOK_S = 60.0  # whoever only looks is answered in a fraction of a second, or by the deadline of what hangs
 ANSWER_S = 330.0  # a clean stop of a busy compute may take 60 s, of a whole stack 300 s
 STREAM_S = 3600.0  # the longest silence between two events of an import
 
@@ -46,7 +47,9 @@ class Client:
     def call(self, method: str, where: str, body: object = None, **params: object) -> Any:
         """The parsed answer; raises the error of a problem document, `Unavailable`, `TimedOut`."""
         return self._twice(
-            lambda http: _answer(http.request(method, where, json=body, params=_flags(params)))
+            lambda http: _answer(
+                http.request(method, where, json=body, params=_flags(params), timeout=_deadline(method))
+            )
         )
 
     def get(self, where: str, **params: object) -> Any:
@@ -133,7 +136,12 @@ def _translated() -> Iterator[None]:
             code="controller_down",
         ) from error
     except httpx.TimeoutException as error:
-        raise TimedOut("the controller took too long to answer") from error
+        raise TimedOut(
+            "the controller took too long to answer",
+            hint="If it hangs, docker kill its container, which stops nothing else, "
+            "and run neon-compose up -d.",
+            code="controller_slow",
+        ) from error
     except httpx.HTTPError as error:
         raise Unavailable(
             "the connection to the controller broke",
@@ -151,6 +159,10 @@ def _httpx() -> Any:
     if "httpx" not in sys.modules:
         sys.modules["httpx._main"] = None  # type: ignore[assignment]
     return importlib.import_module("httpx")
+
+
+def _deadline(method: str) -> Any:
+    return _httpx().Timeout(LOOK_S if method == "GET" else ANSWER_S, connect=CONNECT_S)
 
 
 def _open(access: Access, transport: httpx.BaseTransport | None) -> httpx.Client:

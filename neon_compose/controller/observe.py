@@ -24,7 +24,10 @@ Phase = Literal["starting", "stopping", "stopped"]  # of the whole stack
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as seen: `ports` it publishes, `endpoint` changes when it restarts."""
+    """A pod as seen: `ports` it publishes, `endpoint` changes when it restarts.
+
+    `lost`: its container runs, but is not in a network any more, so that no client reaches its ports.
+    """
 
     name: str
     number: int
@@ -32,6 +35,7 @@ class Pod:
     ip: str
     endpoint: str
     running: bool
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,15 @@ class Snapshot:
             return PgState.STARTING if busy or self.phase == "starting" else PgState.FAILED
         return PgState.STOPPED if doc.started else PgState.CREATED
 
+    def pg_failure(self, doc: PgDoc) -> str | None:
+        """Why a pg that should run doesn't, as far as its containers tell."""
+        compute = self.compute(doc.name)
+        if compute is None:
+            return "its container is gone"
+        if not compute.running:
+            return f"its container is {compute.state}"
+        return "its pod was restarted, which cut off its network" if self.cut_off(compute) else None
+
     def restart_for(self, doc: PgDoc) -> str | None:
         """What a restart would bring to the running compute, None for nothing."""
         compute = self.compute(doc.name)
@@ -182,11 +195,13 @@ def _port(compute: Container) -> int:
 
 def _pod(container: Container) -> Pod:
     end = next((end for end in container.endpoints if end.id), None)
+    there = end is not None and bool(end.ip)
     return Pod(
         name=container.name,
         number=int(container.labels.get(label.POD, "0")),
         ports=parse_ports(container.labels.get(label.PORTS, "")),
         ip=end.ip if end else "",
         endpoint=end.id if end else "",
-        running=container.running,
+        running=container.running and there,
+        lost=container.running and not there,
     )

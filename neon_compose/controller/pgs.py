@@ -18,6 +18,7 @@ from neon_compose.controller.pgrules import (
     refuse_other_identity,
     updated_doc,
 )
+from neon_compose.controller.serving import served
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import NeonError
@@ -101,6 +102,8 @@ def _put(
     site.refuse_while_stopping()
     snap = site.snapshot()
     snap.storage(request.storage_name)
+    if not dry_run:
+        snap = served(site, snap, request.storage_name)
     before = snap.desired.pgs.get(request.name)
     if before is not None:
         refuse_other_identity(before, request, branch)
@@ -182,7 +185,7 @@ def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> P
         if dry_run:
             _, snap, pod_steps = pods.previewed_port(snap, doc.port, name)
         else:
-            snap = _with_pod(site, snap, doc)
+            snap = _with_pod(site, served(site, snap, doc.storage_name), doc)
     steps = pod_steps + _plan_of(site, snap, doc, verb)
     if dry_run:
         return steps

@@ -15,7 +15,7 @@ from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.specs import ComputePlace, Secret
 from neon_compose.controller.steps import Plan
 from neon_compose.engine import labels as label
-from neon_compose.engine.runtime import Container, ContainerSpec, Kind
+from neon_compose.engine.runtime import Container, ContainerSpec, ContainerState, Kind
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.source import Source
 from neon_compose.model.states import Component, Durability, Wanted
@@ -35,9 +35,15 @@ def plan_service(spec: ContainerSpec, seen: Container | None) -> Plan:
         return Plan((do.CreateContainer(spec, why="it is not there"), start))
     if seen.labels.get(label.SPEC) != spec.labels.get(label.SPEC) or seen.image != spec.image:
         why = "its image or settings have changed"
-        stop = do.StopContainer(seen.name, spec.stop_timeout_s or 10, why=why)
-        return Plan((stop, do.Remove(seen.name), do.CreateContainer(spec), start))
+        return _replace(spec, seen, why)
+    if seen.running and not any(end.network == spec.network and end.ip for end in seen.endpoints):
+        return _replace(spec, seen, "it is not in the stack's network any more")
     return Plan() if seen.running else Plan((replace(start, why=f"it is {seen.state}"),))
+
+
+def _replace(spec: ContainerSpec, seen: Container, why: str) -> Plan:
+    stop = do.StopContainer(seen.name, spec.stop_timeout_s or 10, why=why)
+    return Plan((stop, do.Remove(seen.name), do.CreateContainer(spec), do.StartContainer(spec.name)))
 
 
 def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
@@ -142,6 +148,9 @@ def plan_start(snap: Snapshot, doc: PgDoc, branch: BranchStart | None = None) ->
         write = (*write, do.PutDocument(wanted, before=before))
     if seen is not None and seen.running and not snap.cut_off(seen):
         return Plan(write)
+    if seen is not None and seen.state is ContainerState.PAUSED and not snap.cut_off(seen):
+        go_on = do.StartContainer(seen.name, why="it is paused")
+        return Plan((*write, go_on)) + plan_reopen(snap, wanted)
     if branch is not None and branch.there:  # succeeds if it started at the same place
         write = (*write, do.PutBranch(doc.storage_name, doc.branch, branch.origin, fresh=False))
     origin = branch.origin if branch is not None and not branch.there else None

@@ -20,7 +20,7 @@ from neon_compose.controller.ports import Ports
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.engine.labels import component_labels
-from neon_compose.engine.runtime import Container, ContainerState, Kind
+from neon_compose.engine.runtime import Container, ContainerState, Endpoint, Kind
 from neon_compose.errors import Conflict, NeonError, Unavailable
 from neon_compose.model.states import Component
 
@@ -68,6 +68,7 @@ def previewed_port(snap: Snapshot, asked: int | None, pg: str) -> tuple[int, Sna
         image="",
         state=ContainerState.RUNNING,
         labels=component_labels(snap.stack, Component.POD, pod="0", ports=str(port)),
+        endpoints=(Endpoint(specs.network_name(snap.stack), "0.0.0.0", "imagined"),),
     )
     others = tuple(one for one in snap.world.containers if one.name != name)
     world = replace(snap.world, containers=(*others, imagined))
@@ -108,10 +109,12 @@ def _ensure_pod_of(site: Site, port: int) -> str | None:
     """The name of the one-port pod this made, None if a pod with `port` was there."""
     with site.pods_mutex:
         pod = site.snapshot().pod_of(port)
-        if pod is not None:
-            site.engine.start(pod.name)
-            return None
-        return _make_pod(site, (port,))
+        if pod is None:
+            return _make_pod(site, (port,))
+        wanted = {doc.port: doc for doc in site.documents.read().pgs.values()}
+        for error in _restart(site, pod, wanted).values():
+            raise error
+        return None
 
 
 def top_up(site: Site, at_least: int = _FEW) -> None:
@@ -208,6 +211,10 @@ def restore(site: Site, docs: Iterable[PgDoc]) -> dict[str, NeonError]:
 
 
 def _restart(site: Site, pod: Pod, wanted: dict[int, PgDoc]) -> dict[str, NeonError]:
+    """A start brings no pod back into a network that it was taken out of: such a one is made anew."""
+    if pod.lost:
+        site.engine.remove(Kind.CONTAINER, pod.name)
+        return _remake(site, pod.ports, wanted)
     try:
         site.engine.start(pod.name)
         return {}

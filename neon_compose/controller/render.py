@@ -43,14 +43,15 @@ def pg_out(
     """`status` is None if its pageserver does not answer or knows no such compute."""
     pod = snap.pod_of(doc.port)
     restart = snap.restart_for(doc)
+    state = state or snap.pg_state(doc, busy=busy)
     news = f"a restart brings {restart}" if restart else None
-    notes = [note for note in (more, news, _NOTES[doc.durability]) if note]
+    notes = [note for note in (more, _failure(snap, doc, state), news, _NOTES[doc.durability]) if note]
     return PgOut(
         name=doc.name,
         storage_name=doc.storage_name,
         branch=doc.branch,
         from_=doc.from_,
-        state=state or snap.pg_state(doc, busy=busy),
+        state=state,
         port=doc.port,
         durability=doc.durability,
         settings=doc.settings,
@@ -63,6 +64,12 @@ def pg_out(
         created_at=doc.created_at,
         pod=pod.name if pod else None,
     )
+
+
+def _failure(snap: Snapshot, doc: PgDoc, state: PgState) -> str | None:
+    if state is not PgState.FAILED:
+        return None
+    return f"{snap.pg_failure(doc)}: neon-compose pg start {doc.name} brings it back"
 
 
 def pg_url(snap: Snapshot, doc: PgDoc, credentials: Credentials, status: ComputeStatus | None) -> PgUrl:

@@ -50,6 +50,7 @@ class Site:
     reserved_ports: set[int] = field(default_factory=set)
     ports_mutex: threading.Lock = field(default_factory=threading.Lock)
     pods_mutex: threading.Lock = field(default_factory=threading.Lock)
+    serve_mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
         """No new work; what runs is not waited for."""

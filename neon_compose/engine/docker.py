@@ -94,7 +94,7 @@ class DockerEngine:
     def start(self, name: str) -> None:
         try:
             with _translated("start container", name):
-                self._client.start(name)
+                self._start_or_unpause(name)
         except Conflict as error:
             if error.code != "port_taken":
                 raise
@@ -153,6 +153,15 @@ class DockerEngine:
             return found
         except docker.errors.NotFound:
             return None
+
+    def _start_or_unpause(self, name: str) -> None:
+        """The engine refuses to start a paused container: somebody's `docker pause` is to be taken back."""
+        try:
+            self._client.start(name)
+        except docker.errors.APIError as error:
+            if "paused container" not in str(error.explanation):
+                raise
+            self._client.unpause(name)
 
     def _remove_container(self, name: str) -> None:
         """Force-remove; when a removal is already under way, wait for its end."""

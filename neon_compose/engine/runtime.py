@@ -214,8 +214,9 @@ class Runtime(Protocol):
         "bad_path") for a path that can't be one."""
 
     def start(self, name: str) -> None:
-        """Start; of a running one: success. `NotFound`, also of what `network_of` names; `Conflict` (code
-        "port_taken"): the message names the container that has the port, or another process."""
+        """Start; a paused one goes on; of a running one: success. `NotFound`, also of what `network_of`
+        names; `Conflict` (code "port_taken"): the message names the container that has the port, or another
+        process."""
 
     def stop(self, name: str, timeout_s: float) -> None:
         """Send the stop signal, kill after `timeout_s`. Of a stopped or absent one: success."""

@@ -34,6 +34,7 @@ from neon_compose.wire.pageserver import (
 )
 
 _CALL_S = 60.0
+_LOOK_S = 10.0  # for what only reads
 _CONNECT_S = 5.0
 _MARGIN_S = 5.0  # the server gives up first, and says why
 
@@ -75,10 +76,10 @@ class PageserverClient:
             return False
 
     def status(self) -> StorageStatus:
-        return StorageStatus.model_validate(self._call("GET", "/v1/status"))
+        return StorageStatus.model_validate(self._look("/v1/status"))
 
     def credentials(self) -> Credentials:
-        return Credentials.model_validate(self._call("GET", "/v1/credentials"))
+        return Credentials.model_validate(self._look("/v1/credentials"))
 
     def initialise(self) -> Iterator[ndjson.Event]:
         """Make the storage if there is none; steps, then a `Result` holding a `StorageStatus`."""
@@ -91,10 +92,10 @@ class PageserverClient:
     # ---- branches and snapshots
 
     def branches(self) -> list[Branch]:
-        return _BRANCHES.validate_python(self._call("GET", "/v1/branches"))
+        return _BRANCHES.validate_python(self._look("/v1/branches"))
 
     def snapshots(self) -> list[Snapshot]:
-        return _SNAPSHOTS.validate_python(self._call("GET", "/v1/snapshots"))
+        return _SNAPSHOTS.validate_python(self._look("/v1/snapshots"))
 
     def create_branch(
         self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
@@ -139,16 +140,19 @@ class PageserverClient:
         return Opened.model_validate(self._call("POST", f"/v1/computes/{pg}/open", body, timeout_s))
 
     def compute(self, pg: str) -> ComputeStatus:
-        return ComputeStatus.model_validate(self._call("GET", f"/v1/computes/{pg}"))
+        return ComputeStatus.model_validate(self._look(f"/v1/computes/{pg}"))
 
     def computes(self) -> list[ComputeStatus]:
-        return _COMPUTES.validate_python(self._call("GET", "/v1/computes"))
+        return _COMPUTES.validate_python(self._look("/v1/computes"))
 
     def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None:
         flag = "true" if discard_writes else "false"
         self._send("DELETE", f"/v1/computes/{pg}?discard_writes={flag}")
 
     # ---- transport
+
+    def _look(self, path: str) -> Any:
+        return self._send("GET", path, timeout_s=_LOOK_S).json()
 
     def _call(self, method: str, path: str, body: BaseModel | None = None, timeout_s: float = _CALL_S) -> Any:
         return self._send(method, path, body, timeout_s).json()

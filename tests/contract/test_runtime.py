@@ -7,9 +7,11 @@ import tarfile
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
 
 from neon_compose.engine import images
@@ -89,6 +91,15 @@ def create_and_start(engine: Engine, spec: ContainerSpec) -> None:
     engine.start(spec.name)
 
 
+def pause(engine: Engine, name: str) -> None:
+    """Nothing of ours pauses; somebody with `docker pause` may."""
+    if isinstance(engine, FakeEngine):
+        engine.pause(name)
+        return
+    with closing(docker.APIClient(version="auto")) as client:
+        client.pause(name)
+
+
 def test_a_created_container_is_observed_as_it_was_asked_for(
     engine: Engine, stack: str, spec: ContainerSpec
 ) -> None:
@@ -98,6 +109,23 @@ def test_a_created_container_is_observed_as_it_was_asked_for(
     assert seen.component is Component.POD
     assert seen.labels.items() >= spec.labels.items()
     assert seen.created_at is not None
+
+
+def test_a_paused_container_goes_on_where_it_was(engine: Engine, stack: str, spec: ContainerSpec) -> None:
+    engine.ensure_network(NetworkSpec(f"{stack}_net", SUBNET, labels=resource_labels(stack)))
+    create_and_start(engine, replace(spec, network=f"{stack}_net"))
+    before = engine.observe(stack).container(spec.name)
+    pause(engine, spec.name)
+    paused = engine.observe(stack).container(spec.name)
+    assert paused is not None
+    assert paused.state is ContainerState.PAUSED
+    engine.start(spec.name)
+    assert engine.observe(stack).container(spec.name) == before
+    pause(engine, spec.name)
+    engine.stop(spec.name, 1)
+    stopped = engine.observe(stack).container(spec.name)
+    assert stopped is not None
+    assert stopped.state is ContainerState.EXITED
 
 
 def test_only_one_stack_is_observed(engine: Engine, stack: str, spec: ContainerSpec) -> None:

@@ -190,9 +190,20 @@ def test_a_pageserver_that_does_not_run_is_said(api: Api) -> None:
     assert api.http.get("/pgs/try1").json()["has_writes"] is None
     assert api.http.get("/pgs").status_code == 200
     assert api.http.get("/storages/shop").json()["state"] == "stopped"
-    refused = api.http.put("/pgs", json=BRANCH | {"name": "b"})
+    refused = api.http.get("/pgs/try1/url")
     assert refused.status_code == 503
     assert refused.json()["code"] == "pageserver_down"
+
+
+def test_a_pageserver_that_does_not_run_is_started_by_what_needs_it(api: Api) -> None:
+    api.http.put("/pgs", json=BRANCH)
+    for request in ({"action": "start"}, {"action": "restart"}):
+        api.fixture.engine.end("t_storage_shop", lines=["boom"])
+        assert api.http.post("/pgs/try1/actions", json=request).status_code == 200
+        assert api.http.get("/storages/shop").json()["state"] == "running"
+    api.fixture.engine.end("t_storage_shop", lines=["boom"])
+    assert api.http.put("/pgs", json=BRANCH | {"name": "b"}).status_code == 201
+    api.fixture.engine.end("t_storage_shop", lines=["boom"])
     assert api.http.put("/storages", json={"name": "shop", "type": "native"}).status_code == 200
     assert api.http.get("/storages/shop").json()["state"] == "running"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -117,8 +118,18 @@ def test_a_volume_that_was_there_is_not_undone() -> None:
                 "await pageserver storage shop",
             ],
         ),
+        (
+            (replace(pageserver(), endpoints=()),),
+            [
+                "stop container t_storage_shop",
+                "remove container t_storage_shop",
+                "create container t_storage_shop",
+                "start container t_storage_shop",
+                "await pageserver storage shop",
+            ],
+        ),
     ],
-    ids=["runs", "stopped", "missing", "outdated"],
+    ids=["runs", "stopped", "missing", "outdated", "out of its network"],
 )
 def test_a_pageserver_is_brought_to_its_spec(seen: tuple[Container, ...], expected: list[str]) -> None:
     assert shown(plan.plan_pageserver(snap(*seen), SHOP)) == expected
@@ -212,6 +223,12 @@ def test_stopping_keeps_the_container_for_its_log() -> None:
     seen = snap(pageserver(), pod(), compute(), pgs=(RUNNING,))
     assert shown(plan.plan_stop(seen, RUNNING)) == ["write document pg a", "stop container t_pg_a"]
     assert plan.plan_stop(snap(pgs=(STOPPED,)), STOPPED) == Plan()
+
+
+def test_a_paused_compute_goes_on_and_is_looked_at_again() -> None:
+    paused = replace(compute(RUNNING), state=ContainerState.PAUSED)
+    steps = plan.plan_start(snap(pageserver(), pod(), paused, pgs=(RUNNING,)), RUNNING)
+    assert shown(steps) == ["start container t_pg_a", "prepare pg a", "start and open pg a"]
 
 
 def test_restarting_brings_new_settings() -> None:

@@ -126,6 +126,36 @@ def test_a_compute_that_its_restarted_pod_left_without_network_is_shown_as_faile
     assert pgs.show(shop.site, "a").state is PgState.FAILED
 
 
+def test_a_failed_pg_says_what_happened_and_what_brings_it_back(shop: Fixture) -> None:
+    create(shop, "a", start=True)
+    shop.engine.leave_networks("t_pod_0")
+    assert "cut off its network: neon-compose pg start a" in (pgs.show(shop.site, "a").note or "")
+    shop.engine.end("t_pg_a")
+    assert "its container is exited" in (pgs.show(shop.site, "a").note or "")
+    shop.engine.remove(Kind.CONTAINER, "t_pg_a")
+    assert "its container is gone" in (pgs.show(shop.site, "a").note or "")
+
+
+def test_a_pod_that_was_taken_out_of_its_network_is_made_anew(shop: Fixture) -> None:
+    create(shop, "a", start=True)
+    shop.engine.leave_networks("t_pod_0")
+    assert pgs.show(shop.site, "a").state is PgState.FAILED
+    pgs.act(shop.site, "a", START)
+    assert pgs.show(shop.site, "a").state is PgState.RUNNING
+    pod = shop.site.snapshot().pod_of(15432)
+    assert pod is not None
+    assert pod.ip
+
+
+def test_a_paused_pod_goes_on_and_costs_nobody_a_restart(shop: Fixture) -> None:
+    create(shop, "a", start=True)
+    before = shop.engine.boxes["t_pg_a"].id
+    shop.engine.pause("t_pod_0")
+    pgs.act(shop.site, "a", START)
+    assert shop.engine.running("t_pod_0")
+    assert shop.engine.boxes["t_pg_a"].id == before
+
+
 def test_a_restarted_pod_costs_its_computes_a_restart(shop: Fixture) -> None:
     create(shop, "a", start=True)
     before = shop.engine.boxes["t_pg_a"].id
