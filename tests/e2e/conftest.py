@@ -6,12 +6,15 @@ own, so an earlier stack on the machine is neither used nor disturbed.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from neon_compose.engine import images
+from tests.e2e.machine import Machine
 from tests.e2e.stack import Stack
 
 StackMaker = Callable[[str], Stack]
@@ -46,6 +49,42 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.up()
     yield stack
     stack.down_and_check()
+
+
+@pytest.fixture(scope="session")
+def any_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with an engine of its own and our images, for tests that kill, cut off and reboot."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a machine of its own")
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    try:
+        machine.boot()
+        ours = images.ensure(("base", "controller", "pageserver", "compute"), lambda _: None)
+        machine.load_images(list(ours.values()))
+        yield machine
+    finally:
+        machine.scrap()
+
+
+@pytest.fixture(scope="session")
+def machine_stack(any_machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack on that machine; `machine` has it up for each test."""
+    with any_machine.inside():
+        stack = Stack(f"t{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("machine-stack"), Stack.SMALL)
+        stack.up()
+    yield stack
+    with any_machine.inside():
+        stack.down_and_check()
+
+
+@pytest.fixture
+def machine(any_machine: Machine, machine_stack: Stack) -> Iterator[Machine]:
+    """The machine, on, with `machine_stack` up; the test is on its network and speaks to its engine."""
+    any_machine.ensure_on()
+    with any_machine.inside():
+        machine_stack.up()
+        yield any_machine
+        any_machine.ensure_on()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from typing import Any, ClassVar
 import docker
 import httpx
 import psycopg
+
+from neon_compose.wait import Deadline, until
 
 LABEL = "dev.neon-compose.stack"
 PROGRAM = Path(sys.executable).with_name("neon-compose")
@@ -23,6 +26,15 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def opens(url: str) -> bool:
+    """Whether a client gets an answer there now."""
+    try:
+        with psycopg.connect(url, connect_timeout=3) as session:
+            return session.execute("select 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
 
 
 class Stack:
@@ -85,6 +97,10 @@ class Stack:
         with psycopg.connect(self.url(pg), autocommit=True) as session:
             cursor = session.execute(query)
             return cursor.fetchall() if cursor.description else []
+
+    def wait_until(self, probe: Callable[..., bool], *args: Any) -> None:
+        """Return when `probe(*args)` is true; what the containers say if it doesn't come true."""
+        until(f"{probe.__name__}{args}", lambda: probe(*args), Deadline.after(60), last_words=self.logs)
 
     def containers(self, component: str = "") -> list[Any]:
         labels = [f"{LABEL}={self.name}"] + ([f"dev.neon-compose.component={component}"] if component else [])
