@@ -45,7 +45,9 @@ def pg_out(
     restart = snap.restart_for(doc)
     state = state or snap.pg_state(doc, busy=busy)
     news = f"a restart brings {restart}" if restart else None
-    notes = [note for note in (more, _failure(snap, doc, state), news, _NOTES[doc.durability]) if note]
+    notes = [
+        note for note in (more, _failure(snap, doc, state, status), news, _NOTES[doc.durability]) if note
+    ]
     return PgOut(
         name=doc.name,
         storage_name=doc.storage_name,
@@ -66,9 +68,11 @@ def pg_out(
     )
 
 
-def _failure(snap: Snapshot, doc: PgDoc, state: PgState) -> str | None:
+def _failure(snap: Snapshot, doc: PgDoc, state: PgState, status: ComputeStatus | None) -> str | None:
     if state is not PgState.FAILED:
         return None
+    if status is not None and status.doubtful:
+        return f"its data is doubtful: neon-compose pg start {doc.name} says why, and what can be done"
     return f"{snap.pg_failure(doc)}: neon-compose pg start {doc.name} brings it back"
 
 

@@ -116,6 +116,16 @@ class Machine:
     def log(self) -> Path:
         return self.folder / "dockerd.log"
 
+    @contextmanager
+    def starts_held(self) -> Iterator[None]:
+        """Containers are created but don't start, until the end or a power cut."""
+        hold = self.folder / "hold-starts"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
+
     def load_images(self, tags: list[str]) -> None:
         """Copy images of the engine this machine stands on; layers they share go once."""
         here, there = docker.APIClient(timeout=600), docker.APIClient(f"unix://{self.socket}", timeout=600)

@@ -1,4 +1,5 @@
-"""The OCI runtime of a test's own machine: runc, but pageservers see the boot id of that machine.
+"""The OCI runtime of a test's own machine: runc, but pageservers see the boot id of that machine, and no
+container starts while the file "hold-starts" is beside that with the boot id.
 
 argv: the file with the boot id, then what containerd gives a runtime. A container's /proc shows the
 kernel's boot id, which no namespace changes; so its bundle gets that file, and the setting that names it.
@@ -7,6 +8,7 @@ kernel's boot id, which no namespace changes; so its bundle gets that file, and 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 _SEEN_AT = "/etc/boot-id"
@@ -25,6 +27,9 @@ def _with_boot_id(bundle: Path, boot_id: str) -> None:
 def main(boot_id: str, *args: str) -> None:
     if "create" in args:
         _with_boot_id(Path(args[args.index("--bundle") + 1]), boot_id)
+    hold = Path(boot_id).with_name("hold-starts")
+    while "start" in args and hold.exists():
+        time.sleep(0.01)
     os.execvp("runc", ["runc", *args])
 
 
