@@ -26,7 +26,7 @@ Find = Callable[[bool], Access]
 T = TypeVar("T")
 
 CONNECT_S = 5.0
-LOOK_S = 60.0  # whoever only looks is answered in a fraction of a second, or by the deadline of what hangs
+LOOK_S = 30.0  # whoever only looks is answered in a fraction of a second, or by the deadline of what hangs
 ANSWER_S = 330.0  # a clean stop of a busy compute may take 60 s, of a whole stack 300 s
 STREAM_S = 3600.0  # the longest silence between two events of an import
 

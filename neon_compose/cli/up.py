@@ -171,7 +171,7 @@ def _put_stack(
         raise _first_of([from_problem(problem) for problem in problems])
     for pg in result.get("pgs", []):
         if pg.get("restart_needed"):
-            say(f"note: neon-compose pg restart {pg['name']} applies its changed settings")
+            say(f"note: neon-compose pg restart {pg['name']} applies its changed settings, or a newer image")
 
 
 def _first_of(errors: list[NeonError]) -> NeonError:

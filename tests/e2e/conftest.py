@@ -51,6 +51,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.down_and_check()
 
 
+@pytest.fixture(scope="module")
+def module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for the tests of one module, which break it and bring it up again."""
+    stack = Stack(f"t{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("module"), Stack.SMALL)
+    stack.up()
+    yield stack
+    stack.down_and_check()
+
+
 @pytest.fixture(scope="session")
 def any_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with an engine of its own and our images, for tests that kill, cut off and reboot."""

@@ -66,7 +66,7 @@ def test_who_only_looks_waits_less_long_than_who_stops_a_busy_server(cli: Cli) -
 
     cli("pg", "list", transport=httpx.MockTransport(answer))
     cli("pg", "stop", "main", transport=httpx.MockTransport(answer))
-    assert asked["GET"] <= 60 < asked["POST"]
+    assert asked["GET"] <= 30 < asked["POST"]
 
 
 def test_a_refused_token_is_an_error_when_no_engine_can_tell_the_right_one(cli: Cli) -> None:
