@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import tarfile
 import threading
 import time
@@ -455,7 +456,7 @@ class FakePageserver:
         return StorageStatus(
             name=store.name,
             empty=store.empty,
-            storage_id=None if store.empty else f"id-of-{store.name}",
+            storage_id=None if store.empty else _id_of(store),
             postgres_major=17,
             default_database="postgres",
             branches=sorted(store.branches),
@@ -496,7 +497,7 @@ class FakePageserver:
         store.branches["main"] = (None, None, None)
         store.snapshots[snapshot] = "main"
         if store.folder is not None:
-            (store.folder / "storage.json").write_text('{"format": 1, "storage_id": "x"}')
+            (store.folder / "storage.json").write_text(f'{{"format": 1, "storage_id": "id-of-{store.name}"}}')
 
     def branches(self) -> list[Branch]:
         store = self._store
@@ -662,3 +663,10 @@ class FakePageserver:
             for name, (parent, snapshot, writer) in store.branches.items():
                 if writer == pg:
                     store.branches[name] = (parent, snapshot, None)
+
+
+def _id_of(store: FakeStore) -> str:
+    """What its folder says, if it has one: folders get moved."""
+    if store.folder is None:
+        return f"id-of-{store.name}"
+    return str(json.loads((store.folder / "storage.json").read_text())["storage_id"])

@@ -6,7 +6,7 @@ and the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -32,11 +32,13 @@ def bring_up(site: Site, documents: StackFile, file: StackFile | None, progress:
     file, make what it names and no document does."""
     work = partial(network.ensure_network, site.engine, site.stack, site.image("base"), site.me)
     progress.emit_around(f"network {specs.network_name(site.stack)}", work)
-    _each(site, progress, "storage", site.documents.read().storages.values(), partial(_serve, site))
-    if file is not None:
-        for storage in (storage_in(*named) for named in file.storages.items()):
-            attach = partial(storages.attach, site, storage, progress.emit)
-            progress.attempt(f"storage {storage.name}", attach)
+    asked = file.storages if file is not None else {}
+    elsewhere = {name for name, doc in site.documents.read().storages.items() if _is_elsewhere(doc, asked)}
+    _serve_all(site, progress, lambda name: name not in elsewhere)
+    for storage in (storage_in(*named) for named in asked.items()):
+        attach = partial(storages.attach, site, storage, progress.emit)
+        progress.attempt(f"storage {storage.name}", attach)
+    _serve_all(site, progress, lambda name: name in elsewhere)
     _restore_pods(site, progress)
     if file is not None:
         for pg in (pg_in(*named) for named in file.pgs.items()):
@@ -50,6 +52,17 @@ def bring_up(site: Site, documents: StackFile, file: StackFile | None, progress:
 def _each(site: Site, progress: Progress, what: str, docs: Iterable[D], work: Callable[[D], object]) -> None:
     """Beside each other."""
     list(site.crowd.map(lambda doc: progress.attempt(f"{what} {doc.name}", partial(work, doc)), docs))
+
+
+def _is_elsewhere(doc: StorageDoc, asked: Mapping[str, StorageSpec]) -> bool:
+    """Whether its folder may have been moved: then the attach finds out before it is served."""
+    spec = asked.get(doc.name)
+    return spec is not None and spec.path is not None and spec.path not in (doc.path, doc.host_path)
+
+
+def _serve_all(site: Site, progress: Progress, which: Callable[[str], bool]) -> None:
+    docs = [doc for doc in site.documents.read().storages.values() if which(doc.name)]
+    _each(site, progress, "storage", docs, partial(_serve, site))
 
 
 def _serve(site: Site, doc: StorageDoc) -> None:

@@ -52,6 +52,7 @@ class StorageDoc(_Document):
     made: bool = False
     fresh: bool = False
     attaching: bool = False
+    storage_id: str | None = None  # of one in a folder, once it is known: folders get moved
     imported: str | None = None  # the engine-side path its content came from
     created_at: datetime
 

@@ -3,6 +3,8 @@
     python -m neon_compose.controller.folder claim ROOT REST SHOWN NAME
     python -m neon_compose.controller.folder purge|empty ROOT REST SHOWN -
 
+    python -m neon_compose.controller.folder look ROOT "" SHOWN NAME
+
 Each prints {"folder": …} or {"problem": …}.
 
 ROOT is the nearest parent that exists, mounted here; REST what is missing below it; SHOWN the path as
@@ -45,6 +47,14 @@ def claim(root: Path, rest: str, shown: str, name: str) -> Claimed:
     if rest:
         return _make(root, rest, shown)
     return _take(root, shown, PurePosixPath(f"neon-{name}"))
+
+
+def look(folder: Path, shown: str, name: str) -> Claimed:
+    """The storage in `folder`, or in the folder for storage `name` in it; changes nothing."""
+    for below, below_shown in ((folder, shown), (folder / f"neon-{name}", f"{shown}/neon-{name}")):
+        if (below / "storage.json").is_file():
+            return Claimed(below_shown, made=False, storage_id=_storage_id(below, below_shown))
+    return Claimed(shown, made=False)
 
 
 def _take(folder: Path, shown: str, inner: PurePosixPath | None) -> Claimed:
@@ -187,6 +197,8 @@ def main(arguments: list[str]) -> None:
         match verb:
             case "empty":
                 found = empty(Path(root) / rest, shown)
+            case "look":
+                found = look(Path(root), shown, name)
             case "purge":
                 found = empty(Path(root) / rest, shown)
                 remove_empty(Path(root) / rest)

@@ -45,6 +45,16 @@ def claim_folder(engine: Engine, stack: str, image: str, path: str, name: str) -
     return _probe(engine, stack, image, "claim", path, name)
 
 
+def look_at_folder(engine: Engine, stack: str, image: str, path: str, name: str) -> Claimed | None:
+    """What `path` holds for storage `name`, None if there is no such path. Changes nothing."""
+    try:
+        return _run(engine, stack, image, path, ("look", "/probe", "", path, name))
+    except NotFound as error:
+        if error.code != "path_missing":
+            raise
+        return None
+
+
 def purge_folder(engine: Engine, stack: str, image: str, path: str, *, made: bool) -> None:
     """Remove a storage's files from `path`, then `path` itself if we `made` it and nothing else is in it."""
     parent, last = str(PurePosixPath(path).parent), PurePosixPath(path).name

@@ -15,6 +15,7 @@ from neon_compose.controller.dumps import opened_dump
 from neon_compose.controller.execute import Execution, silent
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.hostpath import check_host_path, check_unclaimed
+from neon_compose.controller.moved import followed
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.site import Site
@@ -147,7 +148,20 @@ def _attach_new(
         doc = _claimed(site, snap, execution, request, path)
         content = do.ImportDump(request.name, format=fmt) if fmt else do.Initialise(request.name)
         execution.run(plan.plan_attach(snap, doc, content))
-    return show(site, request.name)
+    return _remembered(site, doc, show(site, request.name))
+
+
+def _remembered(site: Site, doc: StorageDoc, out: StorageOut) -> StorageOut:
+    """Note the id of a storage in a folder: by that alone it is known again elsewhere.
+
+    The storage is attached by now: if this fails, the next `up` does it.
+    """
+    if doc.host_path is not None and doc.storage_id is None and out.storage_id is not None:
+        try:
+            site.documents.put(doc.model_copy(update={"storage_id": out.storage_id}))
+        except (NeonError, OSError) as error:
+            log.warning('the id of storage "%s" was not noted: %s', doc.name, error)
+    return out
 
 
 def _content(request: StorageIn, upload: Upload | None) -> do.Initialise | do.ImportDump:
@@ -201,23 +215,31 @@ def _attached_before(
     dry_run: bool,
 ) -> tuple[StorageOut, bool] | Plan:
     """Repeat is success, another spec a conflict that says what differs."""
+    before = doc
     if path not in (doc.path, doc.host_path):
-        raise _differs(doc, "path", doc.host_path or "(a volume)", path or "(a volume)")
+        moved = followed(site, snap, doc, path) if path else None
+        if moved is None:
+            raise _differs(doc, "path", doc.host_path or "(a volume)", path or "(a volume)")
+        doc = moved
     if upload is not None or request.import_ not in (None, doc.imported):
         raise _differs(doc, "content", doc.imported or "(its own)", request.import_ or "(an upload)")
-    steps = plan.plan_pageserver(snap, doc)
+    move = (do.PutDocument(doc, before=before, why="its folder was moved"),) if doc != before else ()
+    steps = Plan(move) + plan.plan_pageserver(snap, doc)
     if dry_run:
         return steps
     with site.execution(snap) as execution:
         execution.run(steps)
-    return show(site, doc.name), False
+    return _remembered(site, doc, show(site, doc.name)), False
 
 
 def _differs(doc: StorageDoc, what: str, has: str, asked: str) -> Conflict:
     return Conflict(
         f'storage "{doc.name}" exists with another {what}',
         detail=f"It has {what} {has}; {asked} was asked for.",
-        hint=f"Use another name, or detach it first: neon-compose storage detach -n {doc.name}",
+        hint=f"Use another name, or detach it first: neon-compose storage detach -n {doc.name}\n"
+        "A folder that was moved is followed once nothing of it is left at the old place."
+        if what == "path"
+        else f"Use another name, or detach it first: neon-compose storage detach -n {doc.name}",
         code="storage_exists",
     )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -96,3 +97,37 @@ def test_an_import_from_the_engines_machine_tells_its_steps(api: Api) -> None:
     assert api.http.get("/storages/crm").json()["snapshots"] == ["import"]
     again = api.http.put("/storages", json={"name": "crm", "type": "native", "import": "/dump"})
     assert '"result"' in again.text
+
+
+CRM = {"name": "crm", "type": "native", "path": "/srv/crm"}
+
+
+def test_a_folder_that_was_moved_is_followed(api: Api) -> None:
+    api.http.put("/storages", json=CRM)
+    (api.fixture.host / "srv/crm").rename(api.fixture.host / "srv/moved")
+    found = api.http.put("/storages", json=CRM | {"path": "/srv/moved"})
+    assert (found.status_code, found.json()["path"]) == (200, "/srv/moved")
+    mounts = api.fixture.engine.boxes["t_storage_crm"].spec.mounts
+    assert "/srv/moved" in [mount.source for mount in mounts]
+    assert api.http.put("/storages", json=CRM | {"path": "/srv/moved"}).status_code == 200
+
+
+def test_a_copy_beside_the_original_is_not_followed(api: Api) -> None:
+    api.http.put("/storages", json=CRM)
+    shutil.copytree(api.fixture.host / "srv/crm", api.fixture.host / "srv/copy")
+    before = api.world()
+    refused = api.http.put("/storages", json=CRM | {"path": "/srv/copy"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "storage_exists")
+    assert api.world() == before
+
+
+@pytest.mark.parametrize("path", ["/srv/other", "/srv/nowhere"])
+def test_another_storage_and_no_folder_are_not_taken_for_a_moved_one(api: Api, path: str) -> None:
+    api.http.put("/storages", json=CRM)
+    (api.fixture.host / "srv/crm").rename(api.fixture.host / "srv/hidden")
+    (api.fixture.host / "srv/other").mkdir()
+    (api.fixture.host / "srv/other/storage.json").write_text('{"format": 1, "storage_id": "another"}')
+    before = api.world()
+    refused = api.http.put("/storages", json=CRM | {"path": path})
+    assert (refused.status_code, refused.json()["code"]) == (409, "storage_exists")
+    assert api.world() == before
