@@ -40,6 +40,7 @@ from neon_compose.engine.runtime import (
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
 from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
+from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
     ComputeStatus,
@@ -239,6 +240,8 @@ class FakeEngine:
             if not mounts or self.host is None:
                 raise NotFound(f"no {path} in {name}", code="no_such_thing")
             source = self.host_path(mounts[0].source + path.removeprefix(mounts[0].target))
+            if not source.exists():
+                raise NotFound(f"no {path} in {name}", code="no_such_thing")
             out = io.BytesIO()
             with tarfile.open(fileobj=out, mode="w") as tar:
                 tar.add(source, arcname=Path(path).name)
@@ -396,6 +399,7 @@ class FakeStore:
     branches: dict[str, tuple[str | None, str | None, str | None]] = field(default_factory=dict)
     computes: dict[str, _Compute] = field(default_factory=dict)
     imported: bytes = b""
+    fetches: dict[str, FetchRequest] = field(default_factory=dict)
     folder: Path | None = None
 
 
@@ -488,6 +492,24 @@ class FakePageserver:
             if not data.startswith(b"PGDMP") and fmt != "directory":
                 raise Invalid("the upload is not a dump", code="not_a_dump")
             store.imported = data
+            self._fill(store, "import")
+        yield ndjson.Result(result={})
+
+    def begin_fetch(self, request: FetchRequest) -> Fetch:
+        store = self._store
+        if not store.empty:
+            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        with self._change("begin_fetch"):
+            store.fetches["fetch-0"] = request
+        return Fetch(id="fetch-0")
+
+    def drop_fetch(self, fetch_id: str) -> None:
+        self._store.fetches.pop(fetch_id, None)
+
+    def import_fetched(self, fetch_id: str) -> Iterator[ndjson.Event]:
+        with self._change("import_fetched"):
+            store = self._store
+            store.imported = store.fetches[fetch_id].model_dump_json().encode()
             self._fill(store, "import")
         yield ndjson.Result(result={})
 

@@ -36,10 +36,11 @@ def list_storages(site: SiteOf) -> list[StorageOut]:
     response_model=StorageOut | PlanOut,
 )
 def attach_storage(site: SiteOf, body: StorageIn, response: Response, dry_run: DryRun = False) -> Any:
-    """Attach: 201 if it is new, 200 if it is as asked. With `import` the answer is NDJSON."""
+    """Attach: 201 if it is new, 200 if it is as asked. With `import` the answer is NDJSON, and a client
+    that goes away ends the import, which leaves nothing."""
     checked_name(body.name, "storage")
     if body.import_ is not None and not dry_run:
-        return streams.ndjson(lambda emit: _attached(storages.attach(site, body, emit)))
+        return UploadResponse(lambda emit, _: _attached(storages.attach(site, body, emit)))
     found = storages.attach(site, body, dry_run=dry_run)
     if isinstance(found, Plan):
         return planned(found)

@@ -69,7 +69,8 @@ class _Timed:
 
 
 class Plain:
-    """A line per step, begun when the step begins and ended when it is done; bytes every few seconds.
+    """A line per step, begun when the step begins and ended when it is done; bytes every few seconds, notes
+    always.
 
     What comes in between has lines of its own, and then so has the end.
     """
@@ -92,7 +93,11 @@ class Plain:
     def emit(self, step: Step) -> None:
         step = self._times.timed(step)
         now_s = self._clock()
-        if step.state == "progress" and now_s - self._told_s.get(step.name, 0.0) < _PLAIN_EVERY_S:
+        if (
+            step.state == "progress"
+            and not step.note
+            and now_s - self._told_s.get(step.name, 0.0) < _PLAIN_EVERY_S
+        ):
             return
         self._told_s[step.name] = now_s
         if step.state == "done" and step.name == self._open:
@@ -144,13 +149,12 @@ class Live:
                 self._progress.remove_task(task)
             self._progress.console.print(_line(step), markup=False)
             return
+        if step.state == "progress" and step.note:
+            self._progress.console.print(_line(step), markup=False)
+            return
         if step.name not in self._tasks:
             self._tasks[step.name] = self._progress.add_task(step.name, total=None, bytes="")
-        self._progress.update(
-            self._tasks[step.name],
-            bytes=_amount(step),
-            description=f"{step.name}: {step.note}" if step.note else step.name,
-        )
+        self._progress.update(self._tasks[step.name], bytes=_amount(step))
 
 
 def _line(step: Step) -> str:
@@ -159,7 +163,7 @@ def _line(step: Step) -> str:
         case "start":
             return f"{step.name}{note} …"
         case "progress":
-            return f"{step.name}{note} … {_amount(step)}".rstrip()
+            return f"{step.name}{note}" if note else f"{step.name} … {_amount(step)}".rstrip()
         case "done":
             return f"{step.name}{note}{_end(step)}"
 

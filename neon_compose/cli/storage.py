@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from os.path import normpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from neon_compose.cli import render
+from neon_compose.cli import imports, render
 from neon_compose.cli.args import DryRun, NameArgument, NameOption, Output, OutputOption, one_name
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
 from neon_compose.model.states import StorageType
-
-if TYPE_CHECKING:
-    from neon_compose.cli.upload import Dump
 
 app = typer.Typer(help="Storages: where data lives.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,9 +34,13 @@ PathOption = Annotated[
     ),
 ]
 ImportOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--import", metavar="FILE", help="Fill it from a dump (pg_dump: any format).", show_default=False
+        "--import",
+        metavar="SOURCE",
+        help="Fill it: from a dump (pg_dump: any format), a running server (postgres://user@host/db), or "
+        "the data directory of a stopped one.",
+        show_default=False,
     ),
 ]
 
@@ -59,13 +60,13 @@ def attach(
     storage = one_name(name, option_name, "storage")
     session = of(ctx)
     where = absolute(session, path) if kind is StorageType.NATIVE else path
+    body = {"name": storage, "type": kind.value} | ({"path": where} if where is not None else {})
     if import_ is None or dry_run:
-        body = {"name": storage, "type": kind.value} | ({"path": where} if where is not None else {})
         if import_ is not None:
-            _dump(session, import_)
+            body |= imports.check(session, import_)
         answer = session.client.call("PUT", "/storages", body, dry_run=dry_run)
     else:
-        answer = _import(session, storage, kind, where, _dump(session, import_))
+        answer = imports.import_into(session, body, import_)
     made = changed(answer, output)
     if made is not None:
         if made.get("note"):
@@ -110,37 +111,6 @@ def show(
 def absolute(session: Session, path: str | None) -> str | None:
     """A host folder as the API wants it; an empty one is left for the API to refuse."""
     return normpath(session.outside.folder / Path(path).expanduser()) if path else path
-
-
-def _dump(session: Session, path: Path) -> Dump:
-    from neon_compose.cli.upload import open_dump
-
-    return open_dump(session.outside.folder / path.expanduser())
-
-
-def _import(
-    session: Session, storage: str, kind: StorageType, path: str | None, dump: Dump
-) -> dict[str, object]:
-    from neon_compose.cli.progress import reporter, result_of
-    from neon_compose.wire.ndjson import Step
-
-    with reporter() as show:
-        name = f"send {dump.path.name}"
-        show.emit(Step(name=name, state="start", total_bytes=dump.total_bytes))
-
-        def told(sent: int) -> None:
-            state = "done" if sent == dump.total_bytes else "progress"
-            show.emit(Step(name=name, state=state, bytes=sent, total_bytes=dump.total_bytes))  # type: ignore[arg-type]
-
-        events = session.client.stream(
-            "PUT",
-            f"/storages/{storage}/import",
-            content=dump.chunks(told),
-            format=dump.format,
-            type=kind.value,
-            path=path,
-        )
-        return result_of(events, show)
 
 
 def _readable(storage: dict[str, Any]) -> dict[str, Any]:

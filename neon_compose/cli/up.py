@@ -20,6 +20,7 @@ from neon_compose.cli.client import Client, NoAnswer
 from neon_compose.cli.config_file import load
 from neon_compose.cli.plan import changed
 from neon_compose.cli.progress import Reporter, reporter, result_of, step
+from neon_compose.cli.server import with_servers
 from neon_compose.cli.session import Session, give, say
 from neon_compose.engine import progress as core
 from neon_compose.errors import NeonError, Unavailable, from_problem
@@ -165,7 +166,8 @@ def _put_stack(
 ) -> None:
     """Ask for the whole stack; raises what keeps it from coming up."""
     config = stack if with_minio else stack.model_copy(update={"minio": False})
-    body = {"config": config.as_document(), "images": dict(tags), "prune": prune}
+    config, passwords = with_servers(config)
+    body = {"config": config.as_document(), "images": dict(tags), "prune": prune, "passwords": passwords}
     result = result_of(client.stream("PUT", "/stack", body), show)
     if problems := result.get("problems"):
         raise _first_of([from_problem(problem) for problem in problems])
@@ -205,7 +207,7 @@ def _say_done(began_s: float, later: bool) -> None:
 
 def _plan(session: Session, name: Name, stack: StackFile, prune: bool) -> None:
     """What `up` would do, as far as it can be known: all of it once a controller runs."""
-    body: dict[str, Any] = {"config": stack.as_document(), "images": {}, "prune": prune}
+    body: dict[str, Any] = {"config": with_servers(stack)[0].as_document(), "images": {}, "prune": prune}
     try:
         answer = session.client_of(name).call("PUT", "/stack", body, dry_run=True)
     except (NoAnswer, Unavailable) as error:

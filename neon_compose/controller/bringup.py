@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
+
+from pydantic import SecretStr
 
 from neon_compose.controller import minio, network, pgs, plan, pods, specs, storages
 from neon_compose.controller import steps as do
@@ -22,20 +25,27 @@ from neon_compose.model.states import Durability, Wanted
 from neon_compose.wait import Deadline, until
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StorageIn
 
+NO_PASSWORDS: Mapping[str, SecretStr] = MappingProxyType({})
 D = TypeVar("D", StorageDoc, PgDoc)
 
 _MINIO_S = 30.0
 
 
-def bring_up(site: Site, documents: StackFile, file: StackFile | None, progress: Progress) -> None:
+def bring_up(
+    site: Site,
+    documents: StackFile,
+    file: StackFile | None,
+    progress: Progress,
+    passwords: Mapping[str, SecretStr] = NO_PASSWORDS,
+) -> None:
     """Bring back what documents want, with the settings of `documents`; and with `file`, a new stack
-    file, make what it names and no document does."""
+    file, make what it names and no document does. `passwords` are those of servers to import from."""
     work = partial(network.ensure_network, site.engine, site.stack, site.image("base"), site.me)
     progress.emit_around(f"network {specs.network_name(site.stack)}", work)
     asked = file.storages if file is not None else {}
     elsewhere = {name for name, doc in site.documents.read().storages.items() if _is_elsewhere(doc, asked)}
     _serve_all(site, progress, lambda name: name not in elsewhere)
-    for storage in (storage_in(*named) for named in asked.items()):
+    for storage in (storage_in(*named, passwords.get(named[0])) for named in asked.items()):
         attach = partial(storages.attach, site, storage, progress.emit)
         progress.attempt(f"storage {storage.name}", attach)
     _serve_all(site, progress, lambda name: name in elsewhere)
@@ -144,8 +154,11 @@ def _healthy_minio(site: Site) -> str | None:
 # ---- what a stack file asks for
 
 
-def storage_in(name: str, spec: StorageSpec) -> StorageIn:
-    return StorageIn(name=name, type=spec.type, path=spec.path, import_=spec.import_)
+def storage_in(name: str, spec: StorageSpec, password: SecretStr | None = None) -> StorageIn:
+    """`password` is that of a server to import from."""
+    return StorageIn(
+        name=name, type=spec.type, path=spec.path, import_=spec.import_, import_password=password
+    )
 
 
 def pg_in(name: str, spec: PgSpec) -> PgIn:

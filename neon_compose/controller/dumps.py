@@ -13,21 +13,36 @@ from pathlib import PurePosixPath
 
 from neon_compose.controller.probe import created_probe
 from neon_compose.engine.runtime import ContainerSpec, Engine, Mount
-from neon_compose.errors import Invalid, Unavailable
+from neon_compose.errors import Invalid, NeonError, Unavailable
 
 _CHUNK = 1 << 20
 
 
 @contextmanager
-def opened_dump(engine: Engine, stack: str, image: str, path: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The import format ("auto" for a file, "directory" for a folder, which comes as a tar) and the bytes.
+def opened_dump(
+    engine: Engine, stack: str, image: str, path: str
+) -> Iterator[tuple[str, Iterator[bytes]] | None]:
+    """The import format ("auto" for a file, "directory" for a folder, which comes as a tar) and the bytes;
+    None for a Postgres data directory, which is no dump.
 
     Raises `NotFound` if there is no such path.
     """
     mount = Mount(str(PurePosixPath(path)), "/dump", read_only=True)
     spec = ContainerSpec(name="", image=image, command=("true",), mounts=(mount,), network="none")
     with created_probe(engine, stack, spec) as name:
-        yield _unpacked(engine.read_archive(name, "/dump"), path)
+        if _has(engine, name, "/dump/PG_VERSION"):
+            yield None
+        else:
+            yield _unpacked(engine.read_archive(name, "/dump"), path)
+
+
+def _has(engine: Engine, name: str, path: str) -> bool:
+    try:
+        for _ in engine.read_archive(name, path):
+            return True
+    except NeonError:  # also when what is mounted is a file
+        return False
+    return False
 
 
 def _unpacked(archive: Iterator[bytes], path: str) -> tuple[str, Iterator[bytes]]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import assert_never
 
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import Documents
+from neon_compose.controller.fetching import Origin, fetch, missing_socket
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.gate import pass_gate
 from neon_compose.controller.hostpath import claim_folder, purge_folder
@@ -59,6 +61,7 @@ class Execution:
     addresses: dict[str, str]  # storage -> where its pageserver answers
     emit: Emit = silent
     chunks: Iterator[bytes] | None = None  # the body of an import
+    origin: Origin | None = None  # what an import fetches
     prepared: dict[str, Prepared] = field(default_factory=dict)
     claimed: Claimed | None = None
     _undos: list[Undo] = field(default_factory=list)
@@ -135,6 +138,8 @@ class Execution:
                 self._do_compute(step)
             case do.CheckSettings(doc=doc):
                 self.pageserver(doc.storage_name).check_settings(doc.settings, doc.durability)
+            case do.ImportOrigin(storage=storage, image=image):
+                self._import_origin(storage, image)
             case do.AwaitPageserver() | do.Initialise() | do.ImportDump() | do.PutBranch() | do.DropBranch():
                 self._do_storage(step)
             case _:
@@ -262,6 +267,17 @@ class Execution:
         for event in events:
             if isinstance(event, Event):
                 self.emit(event)
+
+    def _import_origin(self, storage: str, image: str) -> None:
+        tools, origin = self.tools, self.origin
+        assert origin is not None
+        try:
+            with closing(
+                fetch(tools.engine, tools.stack, storage, image, self.pageserver(storage), origin)
+            ) as events:
+                self._relay(events)
+        except NotFound as error:
+            raise missing_socket(error, origin) from error
 
     def _await_pageserver(self, step: do.AwaitPageserver) -> None:
         """Learn the address of a container that was just started, and wait until it answers."""

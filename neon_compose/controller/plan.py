@@ -58,7 +58,9 @@ def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
 # ---- storages
 
 
-def plan_attach(snap: Snapshot, doc: StorageDoc, content: do.Initialise | do.ImportDump) -> Plan:
+def plan_attach(
+    snap: Snapshot, doc: StorageDoc, content: do.Initialise | do.ImportDump | do.ImportOrigin
+) -> Plan:
     """A new storage, marked `attaching` until its content is whole. The snapshot has volumes."""
     fresh = {one.name for one in snap.world.volumes}
     volumes = [specs.work_volume(snap.stack, doc.name)]

@@ -36,9 +36,21 @@ def apply(site: Site, request: StackIn, emit: Emit = silent) -> StackOut:
 
     A stack file that is wrong raises `Invalid` with all its problems before anything happens.
     """
-    file = parse_stack(request.config, where="the request")
+    file, request = _without_passwords(parse_stack(request.config, where="the request"), request)
     what = f"stack {request.model_dump_json()}"
     return site.locks.run(what, lambda: _apply(site, request, file, emit), alone=_ALONE)
+
+
+def _without_passwords(file: StackFile, request: StackIn) -> tuple[StackFile, StackIn]:
+    """Passwords of servers to import from apart from their addresses, which are written down."""
+    found, passwords = dict(file.storages), dict(request.passwords)
+    for name, spec in file.storages.items():
+        asked = storages.without_password(storage_in(name, spec, passwords.get(name)))
+        found[name] = spec.model_copy(update={"import_": asked.import_})
+        if asked.import_password is not None:
+            passwords[name] = asked.import_password
+    file = file.model_copy(update={"storages": found})
+    return file, request.model_copy(update={"config": file.as_document(), "passwords": passwords})
 
 
 def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOut:
@@ -49,7 +61,7 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
         doc = StackDoc(config=file.as_document(), images={**before.images, **request.images})
         if doc != before:
             site.documents.put(doc)
-        bring_up(site, file, file, progress)
+        bring_up(site, file, file, progress, request.passwords)
         if request.prune:
             _prune(site, file, progress)
     snap = site.snapshot()

@@ -162,6 +162,14 @@ class ImportDump(_Storage):
 
 
 @dataclass(frozen=True)
+class ImportOrigin(_Storage):
+    """From a server or a data directory: `Execution.origin`, since it may hold a password."""
+
+    action = "import"
+    image: str = ""
+
+
+@dataclass(frozen=True)
 class PutBranch(_Storage):
     """`fresh`: it wasn't there, so undoing removes it."""
 

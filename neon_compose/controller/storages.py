@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+
+from pydantic import SecretStr
 
 from neon_compose.controller import plan, render
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import StorageDoc
 from neon_compose.controller.dumps import opened_dump
 from neon_compose.controller.execute import Execution, silent
+from neon_compose.controller.fetching import Origin
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.hostpath import check_host_path, check_unclaimed
 from neon_compose.controller.moved import followed
@@ -23,6 +26,7 @@ from neon_compose.controller.steps import Plan
 from neon_compose.engine.runtime import EVERYTHING, Kind
 from neon_compose.errors import Conflict, Invalid, NeonError
 from neon_compose.model.names import parse_name
+from neon_compose.model.origin import Server, is_server
 from neon_compose.model.states import StorageType
 from neon_compose.wait import now
 from neon_compose.wire.ndjson import Emit
@@ -87,10 +91,11 @@ def attach(
 ) -> tuple[StorageOut, bool] | Plan:
     """Attach the storage (True), or find it attached as asked (False).
 
-    Content comes from `upload`, from the engine-side path `request.import_`, or is a fresh cluster. A
-    failure leaves nothing that this request made.
+    Content comes from `upload`, from the server or engine-side path `request.import_`, or is a fresh
+    cluster. A failure leaves nothing that this request made.
     """
     parse_name(request.name, "storage")
+    request = without_password(request)
     path = _checked(request)
     work = partial(_attach, site, request, path, emit, upload, dry_run=dry_run)
     if dry_run:
@@ -106,7 +111,7 @@ def _checked(request: StorageIn) -> str | None:
             hint='Use "native": a Docker volume, or a folder with "path".',
             code="not_available",
         )
-    if request.import_ is not None:
+    if request.import_ is not None and not is_server(request.import_):
         check_host_path(request.import_, "import path")
     return None if request.path is None else check_host_path(request.path)
 
@@ -128,7 +133,7 @@ def _attach(
     if dry_run:
         claim = (do.ClaimFolder(path, storage=request.name),) if path else ()
         return Plan(claim) + plan.plan_attach(
-            snap, _doc(request, path, Claimed(path or "", made=False)), _content(request, upload)
+            snap, _doc(request, path, Claimed(path or "", made=False)), _content(site, request, upload)
         )
     return _attach_new(site, snap, request, path, emit, upload), True
 
@@ -137,16 +142,18 @@ def _attach_new(
     site: Site, snap: Snapshot, request: StorageIn, path: str | None, emit: Emit, upload: Upload | None
 ) -> StorageOut:
     source = request.import_
-    dump = opened_dump(site.engine, site.stack, site.probe_image(), source) if source else nullcontext(None)
+    file = source if source and not is_server(source) else None
+    dump = opened_dump(site.engine, site.stack, site.probe_image(), file) if file else nullcontext(None)
     with dump as found, site.execution(snap, emit) as execution:
+        content: do.Initialise | do.ImportDump | do.ImportOrigin = do.Initialise(request.name)
         if upload is not None:
-            fmt, execution.chunks = upload.format, upload.chunks
+            content, execution.chunks = do.ImportDump(request.name, format=upload.format), upload.chunks
         elif found is not None:
-            fmt, execution.chunks = found
-        else:
-            fmt = ""
+            content, execution.chunks = do.ImportDump(request.name, format=found[0]), found[1]
+        elif source is not None:
+            execution.origin = _origin(request)
+            content = do.ImportOrigin(request.name, image=site.image("pageserver"))
         doc = _claimed(site, snap, execution, request, path)
-        content = do.ImportDump(request.name, format=fmt) if fmt else do.Initialise(request.name)
         execution.run(plan.plan_attach(snap, doc, content))
     return _remembered(site, doc, show(site, request.name))
 
@@ -164,10 +171,32 @@ def _remembered(site: Site, doc: StorageDoc, out: StorageOut) -> StorageOut:
     return out
 
 
-def _content(request: StorageIn, upload: Upload | None) -> do.Initialise | do.ImportDump:
+def _content(
+    site: Site, request: StorageIn, upload: Upload | None
+) -> do.Initialise | do.ImportDump | do.ImportOrigin:
     if upload is None and request.import_ is None:
         return do.Initialise(request.name)
+    if request.import_ is not None and is_server(request.import_):
+        return do.ImportOrigin(request.name, image=site.image("pageserver"))
     return do.ImportDump(request.name, format=upload.format if upload else "auto")
+
+
+def _origin(request: StorageIn) -> Origin:
+    source, password = request.import_ or "", request.import_password
+    if not is_server(source):
+        return Origin(folder=source)
+    return Origin(replace(Server.parse(source), password=password.get_secret_value() if password else None))
+
+
+def without_password(request: StorageIn) -> StorageIn:
+    """The request with a server's password apart from its address. Raises `Invalid` for a bad address."""
+    if request.import_ is None or not is_server(request.import_):
+        return request
+    server = Server.parse(request.import_)
+    changes: dict[str, object] = {"import_": str(server)}
+    if server.password is not None:
+        changes["import_password"] = SecretStr(server.password)
+    return request.model_copy(update=changes)
 
 
 def _claimed(
@@ -182,7 +211,8 @@ def _claimed(
     assert claimed is not None
     everything = site.engine.observe(None, (Kind.CONTAINER,))
     check_unclaimed(claimed.path, site.stack, snap.desired, everything, "")
-    if claimed.storage_id is not None and (request.import_ is not None or execution.chunks is not None):
+    has_content = request.import_ is not None or execution.chunks is not None
+    if claimed.storage_id is not None and has_content:
         raise Conflict(
             f'folder "{claimed.path}" holds a storage already',
             hint="Attach it without an import, or name another folder.",

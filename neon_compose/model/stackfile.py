@@ -22,6 +22,7 @@ from neon_compose.errors import Invalid, NeonError
 from neon_compose.model import stackchecks
 from neon_compose.model.names import PATTERN, parse_name
 from neon_compose.model.nearest import did_you_mean
+from neon_compose.model.origin import is_server
 from neon_compose.model.source import parse_source
 from neon_compose.model.states import Durability, StorageType
 
@@ -111,7 +112,11 @@ class StorageSpec(_Strict):
     ] = StorageType.NATIVE
     path: Annotated[str | None, Field(description="host folder; relative to the stack file")] = None
     import_: Annotated[
-        str | None, Field(alias="import", description="dump file or folder to import on first `up`")
+        str | None,
+        Field(
+            alias="import",
+            description="what fills it on the first `up`: a dump, a data directory, or a server's URL",
+        ),
     ] = None
 
 
@@ -293,7 +298,7 @@ def _with_paths(storage: StorageSpec, folder: Path | None) -> StorageSpec:
     found = {
         key: normpath(folder.absolute() / Path(value).expanduser())
         for key, value in (("path", storage.path), ("import_", storage.import_))
-        if value is not None and storage.type is StorageType.NATIVE and value
+        if value and storage.type is StorageType.NATIVE and not is_server(value)
     }
     return storage.model_copy(update=found)
 

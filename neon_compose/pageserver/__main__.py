@@ -27,6 +27,7 @@ from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
+from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres import conf, versions
@@ -84,6 +85,7 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         scratch=scratch,
         version=version,
         birth=birth,
+        fetches=Fetches(scratch),
         branches=branches,
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,

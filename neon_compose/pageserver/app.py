@@ -23,6 +23,7 @@ from neon_compose.pageserver.dump import Format, Spool
 from neon_compose.pageserver.jobs import JobResponse
 from neon_compose.pageserver.service import Service
 from neon_compose.wire import pageserver as wire
+from neon_compose.wire.fetching import Fetch, FetchRequest
 
 _log = log.get(__name__)
 _THREADS = 256
@@ -84,6 +85,18 @@ def _storage_routes(routes: APIRouter, service: Service) -> None:
             raise
         wanted = None if format == "auto" else Format(format)
         return JobResponse(lambda job: service.import_spooled(spool, wanted, job))
+
+    @routes.post("/fetches", status_code=201)
+    def begin_fetch(body: FetchRequest) -> Fetch:
+        return service.begin_fetch(body)
+
+    @routes.post("/fetches/{fetch_id}/import")
+    def import_fetched(fetch_id: str) -> Response:
+        return JobResponse(lambda job: service.import_fetched(fetch_id, job))
+
+    @routes.delete("/fetches/{fetch_id}", status_code=204)
+    def drop_fetch(fetch_id: str) -> None:
+        service.drop_fetch(fetch_id)
 
     @routes.post("/settings", status_code=204)
     def check_settings(body: wire.SettingsRequest) -> None:

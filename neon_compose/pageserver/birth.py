@@ -24,12 +24,13 @@ from pathlib import Path
 from uuid import UUID
 
 from neon_compose import durable, log, wait
-from neon_compose.errors import Conflict, NotFound
+from neon_compose.errors import Conflict, NeonError, NotFound
 from neon_compose.layer.pack import CleanStop, pack_image, read_clean_stop
 from neon_compose.model.ids import new_id
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.objectstore.local import LocalStore
+from neon_compose.pageserver import adopt
 from neon_compose.pageserver.jobs import Job
 from neon_compose.pageserver.restore import DEFAULT_DATABASE, cpu_count
 from neon_compose.postgres import conf
@@ -57,6 +58,7 @@ CLOSING: dict[str, str] = {**conf.DEFAULTS, **conf.PINNED, "fsync": "off", "auto
 _OURS = {"layers", "branches", "refs", "wal", ".lock", ".creating", "lost+found"}
 
 Fill = Callable[[ScratchPostgres], str]  # fills the running server; the default database's name
+Make = Callable[[ScratchPostgres, str], str]  # a stopped cluster, with that password of ADMIN; same
 MakeCluster = Callable[[Path], ScratchPostgres]
 
 
@@ -85,11 +87,24 @@ class Birth:
         """A storage with an empty cluster and the snapshot `init`; that it is there is success."""
         if self.is_done():
             return manifests.read_storage(self._store)
-        return self._make("init", lambda _: DEFAULT_DATABASE, job)
+        return self._make("init", lambda cluster, password: self._new(cluster, password, job), job)
 
     def import_dump(self, fill: Fill, job: Job) -> StorageDoc:
         """A storage with what `fill` puts into the scratch server and the snapshot `import`."""
-        return self._make("import", fill, job)
+
+        def make(cluster: ScratchPostgres, password: str) -> str:
+            self._new(cluster, password, job)
+            return self._filled(cluster, fill, job)
+
+        return self._make("import", make, job)
+
+    def import_cluster(self, data: Path, database: str | None, libraries: Path, job: Job) -> StorageDoc:
+        """A storage with the cluster in the folder `data` in scratch, which is used up, and `import`."""
+
+        def make(cluster: ScratchPostgres, password: str) -> str:
+            return self._adopted(cluster, data, database, libraries, password, job)
+
+        return self._make("import", make, job)
 
     def sweep(self) -> None:
         """Remove what an attempt that was killed left, unless there is a storage: then its reader finishes
@@ -112,26 +127,24 @@ class Birth:
             return True
         return False
 
-    def _make(self, source: str, fill: Fill, job: Job) -> StorageDoc:
+    def _make(self, source: str, make: Make, job: Job) -> StorageDoc:
         with self._store.creating():
             self.sweep()
             self.refuse_unless_empty()
             home = self._scratch / f"{source}-{secrets.token_hex(4)}"
             home.mkdir(mode=0o700)
             try:
-                return self._make_in(home, source, fill, job)
+                return self._make_in(home, source, make, job)
             except BaseException:
                 self.sweep()
                 raise
             finally:
                 shutil.rmtree(home, ignore_errors=True)
 
-    def _make_in(self, home: Path, source: str, fill: Fill, job: Job) -> StorageDoc:
+    def _make_in(self, home: Path, source: str, make: Make, job: Job) -> StorageDoc:
         password = secrets.token_urlsafe(24)
         cluster = self._make_cluster(home)
-        with job.step("initdb"):
-            cluster.init(password, job.check)
-        database = self._filled(cluster, fill, job) if source != "init" else DEFAULT_DATABASE
+        database = make(cluster, password)
         with job.step("checkpoint"), cluster.running(CLOSING):
             cluster.execute(DEFAULT_DATABASE, "CHECKPOINT")
         stop = read_clean_stop(cluster.pgdata)
@@ -149,17 +162,42 @@ class Birth:
             manifests.create_storage(self._store, doc, layers=(layer_id,), snapshot=source, lsn=stop.end)
         return doc
 
+    def _new(self, cluster: ScratchPostgres, password: str, job: Job) -> str:
+        with job.step("initdb"):
+            cluster.init(password, job.check)
+        return DEFAULT_DATABASE
+
     def _filled(self, cluster: ScratchPostgres, fill: Fill, job: Job) -> str:
         with cluster.running(FILLING):
             before = _admin(cluster)
             database = fill(cluster)
             _restore_admin(cluster, before)
-            with job.step("vacuum"):
-                # Hint bits and the visibility map now, or the first scan of every branch writes the table.
-                # The catalogs again at last: analysing everything has left them full of dead rows.
-                _vacuum(cluster, job, "--analyze")
-                _vacuum(cluster, job, "--schema=pg_catalog")
+            _vacuum_all(cluster, job)
         return database
+
+    def _adopted(
+        self,
+        cluster: ScratchPostgres,
+        data: Path,
+        database: str | None,
+        libraries: Path,
+        password: str,
+        job: Job,
+    ) -> str:
+        data.rename(cluster.pgdata)
+        cluster.pgdata.chmod(0o700)
+        settings = adopt.settings_for(cluster.pgdata, FILLING)
+        try:
+            with job.step("replay"):
+                adopt.take_over(cluster, password, settings, job)
+            with cluster.running(settings):
+                with job.step("adopt"):
+                    adopt.settle(cluster, libraries, job)
+                _vacuum_all(cluster, job)
+        except NeonError as error:
+            raise adopt.words_of(error) from error
+        adopt.convert(cluster, job)
+        return database or DEFAULT_DATABASE
 
     def _pack(self, cluster: ScratchPostgres, storage_id: UUID, stop: CleanStop, job: Job) -> UUID:
         layer_id = new_id()
@@ -175,6 +213,14 @@ class Birth:
             lambda done, total: job.progress("pack", done, total),
         )
         return layer_id
+
+
+def _vacuum_all(cluster: ScratchPostgres, job: Job) -> None:
+    """Hint bits and the visibility map now, or the first scan of every branch writes the table.
+    The catalogs again at last: analysing everything has left them full of dead rows."""
+    with job.step("vacuum"):
+        _vacuum(cluster, job, "--analyze")
+        _vacuum(cluster, job, "--schema=pg_catalog")
 
 
 def _vacuum(cluster: ScratchPostgres, job: Job, option: str) -> None:

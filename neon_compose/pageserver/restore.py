@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+
 from neon_compose.errors import Invalid, NeonError
 from neon_compose.pageserver import script
 from neon_compose.pageserver.dump import Dump, Format
@@ -41,12 +43,22 @@ class Restored:
 
 
 def restore(
-    dump: Dump, server: ScratchPostgres, scratch: Path, major: int, has_locale: script.HasLocale, job: Job
+    dump: Dump,
+    server: ScratchPostgres,
+    scratch: Path,
+    major: int,
+    has_locale: script.HasLocale,
+    job: Job,
+    database: str = DEFAULT_DATABASE,
 ) -> Restored:
-    """Fill the running `server` from `dump`. Raises `Invalid` code "bad_dump" naming what is wrong."""
+    """Fill the running `server` from `dump`, an archive into `database`, which is made if it isn't there.
+    Raises `Invalid` code "bad_dump" naming what is wrong."""
     if dump.format is Format.PLAIN:
         return _restore_script(dump, server, major, has_locale, job)
-    return _restore_archive(dump, server, scratch, major, has_locale, job)
+    if database != DEFAULT_DATABASE:
+        quoted = '"' + database.replace('"', '""') + '"'
+        server.execute(DEFAULT_DATABASE, f"CREATE DATABASE {quoted} TEMPLATE template0")
+    return _restore_archive(dump, server, scratch, major, has_locale, job, database)
 
 
 # ---- plain ---------------------------------------------------------------------------------------
@@ -90,6 +102,7 @@ def _restore_archive(
     major: int,
     has_locale: script.HasLocale,
     job: Job,
+    database: str,
 ) -> Restored:
     with job.step("survey"):
         schema = scratch / "schema.sql"
@@ -110,13 +123,18 @@ def _restore_archive(
             raise refused(failure) from failure
         roles = script.survey_file(schema, has_locale).needed_roles
     parallel = [] if dump.format is Format.TAR else [f"--jobs={cpu_count()}"]  # a tar is read in one go
-    args = ["--exit-on-error", "--no-tablespaces", f"--dbname={DEFAULT_DATABASE}", *parallel, str(dump.path)]
+    args = ["--exit-on-error", "--no-tablespaces", f"--dbname={_named(database)}", *parallel, str(dump.path)]
     with job.step("restore"), with_roles(server, roles):
         try:
             server.run("pg_restore", args, watch=watch_bytes(dump.size_bytes, job))
         except ProgramFailed as failure:
             raise refused(failure) from failure
-    return Restored(DEFAULT_DATABASE)
+    return Restored(database)
+
+
+def _named(database: str) -> str:
+    """A database's name where a program would take some for a connection string."""
+    return make_conninfo(dbname=database)
 
 
 # ---- what both need ------------------------------------------------------------------------------

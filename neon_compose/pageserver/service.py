@@ -27,11 +27,13 @@ from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.dump import Format, Spool, recognise
+from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
 from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN, ScratchPostgres
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
+from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Parts:
     scratch: Path
     version: Version
     birth: Birth
+    fetches: Fetches
     branches: Branches
     claims: Claims
     computes: Computes
@@ -130,6 +133,44 @@ class Service:
         finally:
             self.drop_spool(spool)
         return self.status().model_dump(mode="json")
+
+    # ---- what a fetching container brings
+
+    def begin_fetch(self, request: FetchRequest) -> Fetch:
+        """A folder for it, with the request in it. Raises `Conflict` as `open_spool`."""
+        if self._busy is not None:
+            raise self._is_busy()
+        self._parts.birth.refuse_unless_empty()
+        return self._parts.fetches.begin(request)
+
+    def drop_fetch(self, fetch_id: str) -> None:
+        self._parts.fetches.drop(fetch_id)
+
+    def import_fetched(self, fetch_id: str, job: Job) -> dict[str, Any]:
+        """A storage of what was fetched; the fetch is gone afterwards."""
+        try:
+            with self._only_maker("import"):
+                self._import(self._parts.fetches.folder(fetch_id), job)
+                self._parts.warm_up()
+        finally:
+            self._parts.fetches.drop(fetch_id)
+        return self.status().model_dump(mode="json")
+
+    def _import(self, folder: Path, job: Job) -> None:
+        report = self._parts.fetches.report(folder)
+        birth, version = self._parts.birth, self._parts.version
+        if report.via is not Via.DUMP:
+            birth.import_cluster(folder / DATA, report.database, version.libraries, job)
+            return
+        dump = recognise(folder / DUMP, Format.CUSTOM)
+        database = report.database or restore.DEFAULT_DATABASE
+
+        def fill(server: ScratchPostgres) -> str:
+            return restore.restore(
+                dump, server, folder, version.major, restore.has_locale, job, database
+            ).default_database
+
+        birth.import_dump(fill, job)
 
     @contextmanager
     def _only_maker(self, what: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ while something runs; what it raises (a cancelled request, say) kills the proces
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,23 @@ _REAP_S = 10.0
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
 
+# What a data directory brings along that is its server's, not its data's.
+_FOREIGN = (
+    *("postgresql.auto.conf", "recovery.signal", "standby.signal", "postmaster.pid", "postmaster.opts"),
+    *("backup_manifest", "current_logfiles"),
+)
+_FOREIGN_FOLDERS = ("pg_replslot", "pg_logical/snapshots", "pg_logical/mappings")
+# One statement a line. Of the database it is no matter whether it is there already.
+_ADOPTION = """\
+DO $$ BEGIN IF to_regrole('{admin}') IS NULL THEN CREATE ROLE {admin}; END IF; END $$;
+ALTER ROLE {admin} SUPERUSER LOGIN CREATEDB CREATEROLE REPLICATION BYPASSRLS VALID UNTIL 'infinity';
+ALTER ROLE {admin} CONNECTION LIMIT -1;
+ALTER ROLE {admin} RESET ALL;
+SET password_encryption = 'scram-sha-256';
+ALTER ROLE {admin} PASSWORD '{password}';
+CREATE DATABASE postgres;
+"""
+
 Watch = Callable[[], None]
 WatchPid = Callable[[int], None]
 
@@ -57,7 +75,7 @@ class ProgramFailed(NeonError):
 class ScratchPostgres(Protocol):
     """What making a storage needs from Postgres; tests have a fake of it.
 
-    Order: `init`, then any number of `running` contexts, inside which `execute` and `run` work.
+    Order: `init` or `adopt`, then any number of `running` contexts, inside which `execute` and `run` work.
     Leaving `running` without an error is a clean shutdown (a checkpoint is the last WAL record);
     leaving it with one kills the server. `run` raises `ProgramFailed`.
     """
@@ -66,6 +84,8 @@ class ScratchPostgres(Protocol):
     def pgdata(self) -> Path: ...
 
     def init(self, password: str, watch: Watch) -> None: ...
+
+    def adopt(self, password: str, settings: Mapping[str, str], watch: Watch) -> None: ...
 
     def running(self, settings: Mapping[str, str]) -> AbstractContextManager[None]: ...
 
@@ -98,6 +118,30 @@ class Cluster:
             self._run(self._initdb_args(secret), watch=lambda _: watch())
         finally:
             secret.unlink()
+
+    def adopt(self, password: str, settings: Mapping[str, str], watch: Watch) -> None:
+        """Take over the data directory that somebody put at `pgdata`, a base backup or a stopped cluster:
+        no configuration of its own, replayed to its end, with `ADMIN` as a superuser of ours.
+
+        A single-user session does it: that needs no role to log in as. It says its errors on stderr and
+        ends well, so whether the role is there shows when the server is first reached.
+        """
+        for name in _FOREIGN:
+            (self.pgdata / name).unlink(missing_ok=True)
+        for name in _FOREIGN_FOLDERS:
+            shutil.rmtree(self.pgdata / name, ignore_errors=True)
+            (self.pgdata / name).mkdir(mode=0o700)
+        self._configure(settings)
+        (self.pgdata / "pg_ident.conf").write_text("")
+        script = self._home / "adopt.sql"
+        script.touch(mode=0o600)
+        script.write_text(_ADOPTION.format(admin=ADMIN, password=password))
+        command = [str(self._version.program("postgres")), "--single", "-D", str(self.pgdata), "template1"]
+        try:
+            with script.open("rb") as statements:
+                self._run(command, watch=lambda _: watch(), stdin=statements)
+        finally:
+            script.unlink()
 
     def _initdb_args(self, secret: Path) -> list[str]:
         return [

@@ -20,6 +20,11 @@ class Version:
     major: int
     bin_dir: Path
 
+    @property
+    def libraries(self) -> Path:
+        """Where extensions' libraries are ($libdir)."""
+        return self.bin_dir.parent / "lib"
+
     def program(self, name: str) -> Path:
         return self.bin_dir / name
 

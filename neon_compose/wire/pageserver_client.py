@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from neon_compose.errors import NeonError, TimedOut, Unavailable, from_problem
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
+from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
     BranchRequest,
@@ -88,6 +89,18 @@ class PageserverClient:
     def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]:
         """Make the storage from a dump; closing the iterator cancels the import, which leaves nothing."""
         return self._stream("PUT", "/v1/import", params={"format": fmt}, chunks=chunks)
+
+    def begin_fetch(self, request: FetchRequest) -> Fetch:
+        """A folder in the work volume for a fetching container; `import_fetched` or `drop_fetch` ends it."""
+        return Fetch.model_validate(self._call("POST", "/v1/fetches", request))
+
+    def drop_fetch(self, fetch_id: str) -> None:
+        """Repeat is success."""
+        self._send("DELETE", f"/v1/fetches/{fetch_id}")
+
+    def import_fetched(self, fetch_id: str) -> Iterator[ndjson.Event]:
+        """Make the storage of what was fetched; as `import_stream`."""
+        return self._stream("POST", f"/v1/fetches/{fetch_id}/import")
 
     # ---- branches and snapshots
 

@@ -11,7 +11,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
 
 from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
@@ -38,12 +47,14 @@ class _Response(BaseModel):
 
 
 class StorageIn(_Request):
-    """PUT /storages. With `import` (an absolute path on the engine's machine) the answer is NDJSON."""
+    """PUT /storages. With `import` the answer is NDJSON: an absolute path on the engine's machine (a dump,
+    or a data directory), or the URL of a server, whose password may come apart from it."""
 
     name: NameText
     type: StorageType
     path: str | None = None
     import_: str | None = Field(default=None, validation_alias="import", serialization_alias="import")
+    import_password: SecretStr | None = None
 
 
 class PgIn(_Request):
@@ -85,6 +96,7 @@ class StackIn(_Request):
 
     config: dict[str, Any]
     images: dict[str, str] = Field(default_factory=dict)
+    passwords: dict[str, SecretStr] = Field(default_factory=dict)  # of servers to import from, by storage
     prune: StrictBool = False
 
 

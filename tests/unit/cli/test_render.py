@@ -63,6 +63,19 @@ def test_plain_progress_is_a_line_at_both_ends_and_bytes_now_and_then() -> None:
     assert out.getvalue().splitlines() == ["send …", "send … 2.0 MiB of 4.0 MiB (50 %)", "send 8.0 s"]
 
 
+def test_plain_progress_tells_every_note() -> None:
+    out = io.StringIO()
+    with Plain(out, lambda: 100.0) as show:
+        show.emit(Step(name="adopt", state="start"))
+        for note in ("a subscription is left out", "2 unlogged tables are empty"):
+            show.emit(Step(name="adopt", state="progress", note=note))
+    assert out.getvalue().splitlines() == [
+        "adopt …",
+        "adopt: a subscription is left out",
+        "adopt: 2 unlogged tables are empty",
+    ]
+
+
 def test_a_step_with_nothing_in_between_is_one_line() -> None:
     out = io.StringIO()
     with Plain(out) as show:

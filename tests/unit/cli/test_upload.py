@@ -76,7 +76,7 @@ def test_a_dump_from_a_pipe_is_sent_without_knowing_its_size(tmp_path: Path) -> 
     writer.join()
 
 
-@pytest.mark.parametrize("what", ["missing", "empty file", "empty folder", "data directory", "NUL"])
+@pytest.mark.parametrize("what", ["missing", "empty file", "empty folder", "NUL"])
 def test_what_can_not_be_a_dump_is_refused_before_anything_is_asked(
     cli: Cli, server: FakeServer, tmp_path: Path, what: str
 ) -> None:
@@ -86,8 +86,6 @@ def test_what_can_not_be_a_dump_is_refused_before_anything_is_asked(
             path.touch()
         case "empty folder":
             path.mkdir()
-        case "data directory":
-            folder_dump(path, {"PG_VERSION": b"17\n", "toc.dat": b"no"})
         case "NUL":
             path = tmp_path / "a\0b"
     ran = cli("storage", "attach", "shop", "--import", str(path))
@@ -140,3 +138,11 @@ def test_missing_and_unreadable_files_say_so(tmp_path: Path) -> None:
 def drain(chunks: Iterator[bytes]) -> None:
     for _ in chunks:
         pass
+
+
+def test_a_data_directory_is_left_to_the_engine_to_read(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    folder_dump(tmp_path / "work/pg", {"PG_VERSION": b"17\n"})
+    cli("storage", "attach", "shop", "--import", "pg")
+    assert server.changes() == [
+        ("PUT", "/storages", {}, {"name": "shop", "type": "native", "import": str(tmp_path / "work/pg")})
+    ]

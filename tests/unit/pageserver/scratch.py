@@ -42,6 +42,10 @@ class FakeScratch:
         watch()
         make_pgdata(self.pgdata, FILES)
 
+    def adopt(self, password: str, settings: Mapping[str, str], watch: Watch) -> None:  # noqa: ARG002
+        self._do("adopt")
+        watch()
+
     @contextmanager
     def running(self, settings: Mapping[str, str]) -> Iterator[None]:
         self._do(f"start {settings['wal_level']}")

@@ -11,6 +11,7 @@ import pytest
 from neon_compose.errors import Conflict, Invalid, Malformed, NotFound, Unauthorised, from_problem
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
+from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
@@ -31,6 +32,7 @@ def service_of(world: World) -> Service:
             scratch=scratch,
             version=Version(17, world.bin),
             birth=birth,
+            fetches=Fetches(scratch),
             branches=world.branches,
             claims=world.claims,
             computes=world.computes,

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from neon_compose.errors import Invalid
+from neon_compose.errors import Invalid, NotFound, Unavailable
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
+from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
+from neon_compose.wire.fetching import FetchReport, FetchRequest, Via
 from neon_compose.wire.pageserver_client import PageserverClient
 from tests.serving import Switch
-from tests.unit.pageserver.scratch import make_birth
+from tests.unit.layer.pgdata import make_pgdata
+from tests.unit.pageserver.scratch import FILES, make_birth
 
 DUMP = b"--\n-- PostgreSQL database dump\n--\nCREATE TABLE t (a int);\n-- PostgreSQL database dump complete\n"
 
@@ -32,6 +35,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         scratch=scratch,
         version=Version(17, tmp_path),
         birth=birth,
+        fetches=Fetches(scratch),
         branches=unused,  # type: ignore[arg-type]
         claims=unused,  # type: ignore[arg-type]
         computes=unused,  # type: ignore[arg-type]
@@ -65,3 +69,43 @@ def test_a_bad_dump_leaves_nothing(client: PageserverClient, tmp_path: Path, bod
 def test_an_unknown_format_is_refused(client: PageserverClient) -> None:
     with pytest.raises(Invalid, match="format"):
         list(client.import_stream("zip", iter([DUMP])))
+
+
+def test_a_fetched_cluster_becomes_a_storage_and_the_fetch_is_gone(
+    client: PageserverClient, tmp_path: Path
+) -> None:
+    fetch = client.begin_fetch(FetchRequest(server="postgres://joe@h/my%20shop", password="s3cret"))
+    folder = tmp_path / "scratch" / fetch.id
+    assert (folder / "request.json").stat().st_mode & 0o777 == 0o600
+    make_pgdata(folder / "data", FILES)
+    (folder / "report.json").write_text(FetchReport(via=Via.BACKUP, database="my shop").model_dump_json())
+    events = list(client.import_fetched(fetch.id))
+    assert isinstance(events[-1], ndjson.Result)
+    assert client.credentials().database == "my shop"
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_fetch_that_did_not_come_to_its_end_makes_no_storage(
+    client: PageserverClient, tmp_path: Path
+) -> None:
+    fetch = client.begin_fetch(FetchRequest(server="postgres://joe@h/shop"))
+    with pytest.raises(Unavailable, match="did not come to its end"):
+        list(client.import_fetched(fetch.id))
+    assert client.status().empty
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["fetch-0123456789abcdef", "..", "fetch-../../storage"])
+def test_only_a_fetch_that_was_begun_can_be_imported(client: PageserverClient, name: str) -> None:
+    with pytest.raises(NotFound):
+        list(client.import_fetched(name))
+
+
+def test_dropping_a_fetch_removes_its_password_and_nothing_else(
+    client: PageserverClient, tmp_path: Path
+) -> None:
+    kept = client.begin_fetch(FetchRequest(folder="/data"))
+    gone = client.begin_fetch(FetchRequest(server="postgres://joe@h/shop", password="s3cret"))
+    client.drop_fetch(gone.id)
+    client.drop_fetch(gone.id)
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [kept.id]
