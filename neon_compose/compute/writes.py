@@ -21,7 +21,6 @@ from neon_compose.postgres.wal import segment_name
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
-_TIMELINE = 1  # branches open on the timeline they were made on (DESIGN 6)
 _SEGMENT_NAME_LENGTH = 24
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -70,7 +69,9 @@ def _segment_of(start: Lsn, wal: Path, segments: Fingerprint) -> str | None:
     names = [name for name, _, _ in segments]
     if not names:
         return None
-    first = segment_name(_TIMELINE, start, (wal / names[0]).stat().st_size)
+    # A compute never changes its timeline (DESIGN 6), but an imported server may have come on any.
+    timeline = int(names[0][:8], 16)
+    first = segment_name(timeline, start, (wal / names[0]).stat().st_size)
     return first if first in names else None
 
 

@@ -70,8 +70,8 @@ def _take(folder: Path, shown: str, inner: PurePosixPath | None) -> Claimed:
         raise Invalid(
             f'path "{shown}" is a Postgres data directory',
             detail="A storage holds layers, not a data directory.",
-            hint="Import it into a storage of another folder: pg_dumpall or pg_dump it, then "
-            "neon-compose storage attach --import DUMP.",
+            hint="Stop its server and import it into a storage of its own: neon-compose storage attach "
+            f"--import {shown}",
             code="data_directory",
         )
     if not entries:

@@ -36,6 +36,7 @@ from neon_compose.wire.pageserver import (
 
 _CALL_S = 60.0
 _LOOK_S = 10.0  # for what only reads
+_FILES_S = 900.0  # what makes or removes a file per relation: 100,000 of them may take minutes
 _CONNECT_S = 5.0
 _MARGIN_S = 5.0  # the server gives up first, and says why
 
@@ -127,7 +128,7 @@ class PageserverClient:
         self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
     ) -> Prepared:
         body = PrepareRequest(branch=branch, from_branch=from_branch, from_snapshot=from_snapshot)
-        return Prepared.model_validate(self._call("POST", f"/v1/computes/{pg}/prepare", body))
+        return Prepared.model_validate(self._call("POST", f"/v1/computes/{pg}/prepare", body, _FILES_S))
 
     def check_settings(
         self, settings: Mapping[str, SettingValue], durability: Durability = Durability.LOCAL
@@ -144,7 +145,7 @@ class PageserverClient:
         durability: Durability = Durability.LOCAL,
     ) -> LaidOut:
         body = LayoutRequest(generation=generation, port=port, settings=dict(settings), durability=durability)
-        return LaidOut.model_validate(self._call("POST", f"/v1/computes/{pg}/layout", body))
+        return LaidOut.model_validate(self._call("POST", f"/v1/computes/{pg}/layout", body, _FILES_S))
 
     def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened:
         """Returns when TCP clients get in."""
@@ -160,7 +161,7 @@ class PageserverClient:
 
     def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None:
         flag = "true" if discard_writes else "false"
-        self._send("DELETE", f"/v1/computes/{pg}?discard_writes={flag}")
+        self._send("DELETE", f"/v1/computes/{pg}?discard_writes={flag}", timeout_s=_FILES_S)
 
     # ---- transport
 

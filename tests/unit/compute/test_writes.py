@@ -56,6 +56,11 @@ def test_wal_that_lost_its_first_segment_held_writes(tmp_path: Path, segments: t
     assert scan(tmp_path, "", END, segments)
 
 
+def test_wal_of_a_later_timeline_is_read_as_well(tmp_path: Path) -> None:
+    later = tuple("00000007" + name[8:] for name in (FIRST, SECOND))
+    assert not scan(tmp_path, "", END, later)
+
+
 @pytest.fixture
 def wal(tmp_path: Path) -> Path:
     folder = tmp_path / "pg_wal"
