@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -26,6 +26,9 @@ def site_of(request: Request) -> Site:
 SiteOf = Annotated[Site, Depends(site_of)]
 Name = Annotated[str, Path(max_length=200, json_schema_extra=NAME_SCHEMA)]
 ContainerName = Annotated[str, Path(max_length=200)]
+PLANNED: dict[int | str, dict[str, Any]] = {
+    200: {"model": PlanOut, "description": "what would be done (`dry_run`)"}
+}
 DryRun = Annotated[Flag, Query(description="only say what would be done")]
 
 

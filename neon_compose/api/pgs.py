@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from neon_compose.api.deps import DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
+from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.controller import pgs
 from neon_compose.controller.steps import Plan
@@ -52,7 +52,9 @@ def show_url(site: SiteOf, pg: Name) -> PgUrl:
     return pgs.url(site, checked_name(pg, "pg"))
 
 
-@router.delete("/pgs/{pg}", status_code=204, response_model=None, responses=responses(404, 409, 422))
+@router.delete(
+    "/pgs/{pg}", status_code=204, response_model=None, responses={**responses(404, 409, 422), **PLANNED}
+)
 def destroy_pg(site: SiteOf, pg: Name, discard_writes: Flag = False, dry_run: DryRun = False) -> Response:
     """Destroy: its compute and data go, the branch stays."""
     plan = pgs.destroy(site, checked_name(pg, "pg"), discard_writes=discard_writes, dry_run=dry_run)

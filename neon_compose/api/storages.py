@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from neon_compose.api import streams
-from neon_compose.api.deps import DryRun, Name, SiteOf, checked_name, done, planned
+from neon_compose.api.deps import PLANNED, DryRun, Name, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.api.upload import UploadResponse
 from neon_compose.controller import branches, storages
@@ -55,7 +55,10 @@ def show_storage(site: SiteOf, storage: Name) -> StorageOut:
 
 
 @router.delete(
-    "/storages/{storage}", status_code=204, response_model=None, responses=responses(404, 409, 422)
+    "/storages/{storage}",
+    status_code=204,
+    response_model=None,
+    responses={**responses(404, 409, 422), **PLANNED},
 )
 def detach_storage(site: SiteOf, storage: Name, purge: Flag = False, dry_run: DryRun = False) -> Response:
     """Detach; the data stays unless `purge`."""
@@ -127,7 +130,7 @@ def put_branch(
     "/storages/{storage}/branches/{branch}",
     status_code=204,
     response_model=None,
-    responses=responses(404, 409, 422),
+    responses={**responses(404, 409, 422), **PLANNED},
 )
 def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response:
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
