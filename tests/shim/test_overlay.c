@@ -274,7 +274,8 @@ a_failed_persist_stays_failed_in_every_process(void)
 	}
 	CHECK(wait(&status) > 0 && status == 0);
 	CHECK(write_control(6) == -1 && errno == EIO);
-	CHECK(rename("PG_VERSION", "global/pg_control") == -1);
+	CHECK(creat("global/new", 0600) >= 0);
+	CHECK(rename("global/new", "global/pg_control") == -1 && errno == EIO);
 	CHECK(truncate("global/pg_control", 0) == -1 && errno == EIO);
 	fixture_remove(&f);
 }

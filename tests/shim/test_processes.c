@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../images/compute/shim/real.h"
 #include "check.h"
 #include "fixture.h"
 
@@ -116,9 +117,44 @@ several_processes_dont_lose_each_others_blocks(void)
 	fixture_remove(&f);
 }
 
+static ssize_t
+slow_pwritev(int fd, const struct iovec *iov, int count, off_t at)
+{
+	usleep(300);				/* so that two copies of a block overlap */
+	CHECK(count == 1);
+	return real.pwrite(fd, iov[0].iov_base, iov[0].iov_len, at);
+}
+
+/* Two processes copy the same block for a part each: neither undoes the other's. */
+static void
+halves_written_at_once_are_both_kept(void)
+{
+	static const uint8_t halves[2][BLOCK_SIZE / 2] = {{[0 ... 4095] = 'a'}, {[0 ... 4095] = 'b'}};
+	uint8_t		page[BLOCK_SIZE];
+	int			status;
+	int			fd;
+	const off_t half = BLOCK_SIZE / 2;
+
+	fixture_make(&f, segments, N_FILES, 99);
+	fixture_open(&f);
+	fd = open("base/5/100", O_RDWR);
+	real.pwritev = slow_pwritev;
+	for (off_t b = 0; b < (off_t) segments[0].blocks; b++)
+	{
+		if (fork() == 0)
+			_exit(pwrite(fd, halves[1], BLOCK_SIZE / 2, b * BLOCK_SIZE + half) != half);
+		CHECK(pwrite(fd, halves[0], BLOCK_SIZE / 2, b * BLOCK_SIZE) == half);
+		CHECK(wait(&status) > 0 && status == 0);
+		CHECK(pread(fd, page, BLOCK_SIZE, b * BLOCK_SIZE) == BLOCK_SIZE);
+		CHECK(memcmp(page, halves, BLOCK_SIZE) == 0);
+	}
+	fixture_remove(&f);
+}
+
 int
 main(void)
 {
+	RUN(halves_written_at_once_are_both_kept);
 	RUN(several_processes_dont_lose_each_others_blocks);
 	return 0;
 }

@@ -35,6 +35,20 @@ only_an_untouched_file_skips_its_fsync(void)
 }
 
 static void
+a_block_rewritten_under_a_persisted_bit_is_synced_again(void)
+{
+	int			fd = begin();
+
+	real.fsync = counting_fsync;
+	put_version(fd, 5, 90);
+	CHECK(fsync(fd) == 0 && calls == 1);
+	CHECK(write_control(6) == BLOCK_SIZE && shim.overlay.bits[0] == 1 << 5);
+	put_version(fd, 5, 91);
+	CHECK(fsync(fd) == 0 && calls == 2);
+	fixture_remove(&f);
+}
+
+static void
 the_flag_keeps_fsync_real_after_a_kill(void)
 {
 	int			status;
@@ -66,6 +80,9 @@ every_change_of_size_raises_the_flag(void)
 	fd = open("base/5/200", O_RDWR);
 	CHECK(atomic_load(&shim.overlay.flags[1]) == 0);
 	CHECK(posix_fallocate(fd, 0, BLOCK_SIZE) == 0);
+	CHECK(atomic_load(&shim.overlay.flags[1]) == FLAG_TOUCHED);
+	atomic_store(&shim.overlay.flags[1], 0);
+	CHECK(fallocate(fd, 0, 0, 2 * BLOCK_SIZE) == 0);
 	CHECK(atomic_load(&shim.overlay.flags[1]) == FLAG_TOUCHED);
 	CHECK(real.truncate("global/300", 0) == 0);	/* shorter at its first open */
 	fd = open("global/300", O_RDWR);
@@ -155,6 +172,7 @@ int
 main(void)
 {
 	RUN(only_an_untouched_file_skips_its_fsync);
+	RUN(a_block_rewritten_under_a_persisted_bit_is_synced_again);
 	RUN(the_flag_keeps_fsync_real_after_a_kill);
 	RUN(every_change_of_size_raises_the_flag);
 	RUN(an_allocation_raises_the_flag);
