@@ -1,0 +1,86 @@
+"""Commands cut off half way, and two of them at once: doing it again finishes what was begun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from neon_compose.wait import Deadline, until
+from tests.e2e.conftest import StackMaker
+from tests.e2e.stack import PROGRAM, Stack, opens
+
+
+def begin(stack: Stack, *args: str) -> subprocess.Popen[str]:
+    """Start `neon-compose ARGS` in the stack's folder and give the running process."""
+    return subprocess.Popen(
+        [PROGRAM, *args],
+        cwd=stack.folder,
+        env=os.environ | {"XDG_STATE_HOME": str(stack.folder / "state")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def names(stack: Stack) -> set[str]:
+    """Of its containers, without the stack's own name."""
+    return {c.name.removeprefix(f"{stack.name}_") for c in stack.containers()}
+
+
+def cut_off(running: subprocess.Popen[str], how: signal.Signals) -> str:
+    """End it so; gives what it said."""
+    running.send_signal(how)
+    _, said = running.communicate(timeout=60)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("there", "how"),
+    [("controller", signal.SIGKILL), ("storage_main", signal.SIGINT), ("pod_0", signal.SIGKILL)],
+    ids=lambda x: x if isinstance(x, str) else x.name,
+)
+def test_an_up_that_was_cut_off_is_finished_by_the_next(
+    make_stack: StackMaker, there: str, how: signal.Signals
+) -> None:
+    stack = make_stack(Stack.SMALL)
+    first = begin(stack, "up", "-d")
+    until(f"{there} of the first up", lambda: there in names(stack), Deadline.after(120))
+    said = cut_off(first, how)
+    assert first.returncode == (130 if how == signal.SIGINT else -how), said
+    assert "Traceback" not in said
+    assert opens(stack.up())
+    assert names(stack) == {"controller", "storage_main", "pod_0", "pg_main"}
+
+
+def test_a_down_with_its_data_that_was_cut_off_is_finished_by_the_next(make_stack: StackMaker) -> None:
+    stack = make_stack(Stack.SMALL)
+    stack.up()
+    first = begin(stack, "down", "-v", "--yes")
+    until("the controller to be gone", lambda: "controller" not in names(stack), Deadline.after(120))
+    cut_off(first, signal.SIGKILL)
+    stack.cli("down", "-v", "--yes")
+    assert stack.leftovers() == []
+
+
+def test_an_up_after_a_down_that_was_cut_off_brings_a_stack_that_works(make_stack: StackMaker) -> None:
+    stack = make_stack(Stack.SMALL)
+    stack.up()
+    first = begin(stack, "down", "-v", "--yes")
+    until("pg_main to be gone", lambda: "pg_main" not in names(stack), Deadline.after(120))
+    cut_off(first, signal.SIGKILL)
+    assert opens(stack.up())
+
+
+def test_two_ups_at_once_make_one_stack(make_stack: StackMaker) -> None:
+    stack = make_stack(Stack.SMALL)
+    both = [begin(stack, "up", "-d") for _ in range(2)]
+    told = [running.communicate(timeout=300) for running in both]
+    assert [running.returncode for running in both] == [0, 0], told
+    first, second = (out.strip() for out, _ in told)
+    assert first == second
+    assert opens(first)
+    assert names(stack) == {"controller", "storage_main", "pod_0", "pg_main"}
