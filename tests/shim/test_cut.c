@@ -31,7 +31,7 @@ looking_unlinkat(int dirfd, const char *path, int flags)
 	(void) dirfd;
 	(void) path;
 	(void) flags;
-	CHECK(local(0) && !(atomic_load(&shim.overlay.flags[0]) & FLAG_REPLACED));
+	CHECK(local(0) && (atomic_load(&shim.overlay.flags[0]) & FLAG_TOUCHED));
 	calls++;
 	return 0;
 }
@@ -45,7 +45,6 @@ bits_are_set_before_the_cut(void)
 	CHECK(ftruncate(fd, 10 * BLOCK_SIZE) == 0 && calls == 1);
 	real.unlinkat = looking_unlinkat;
 	CHECK(unlink(PATH) == 0 && calls == 2);
-	CHECK(atomic_load(&shim.overlay.flags[0]) & FLAG_REPLACED);
 	real_resolve();
 	fixture_remove(&f);
 }

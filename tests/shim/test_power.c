@@ -65,7 +65,11 @@ open_file(int i)
 	char		name[64];
 	int			fd = open(segment_path(&segments[i], name, sizeof(name)), O_RDWR | O_CREAT, 0600);
 
-	CHECK(fd >= 0);
+	if (fd < 0)
+	{
+		CHECK(errno == EIO);	/* the overlay could not be synced before */
+		_exit(EXIT_CRASH);
+	}
 	return fd;
 }
 
@@ -98,18 +102,6 @@ cut(int i, int fd)
 	if ((off_t) blocks * BLOCK_SIZE < lseek(fd, 0, SEEK_END))
 		remember_cut(i, blocks);
 	CHECK(ftruncate(fd, (off_t) blocks * BLOCK_SIZE) == 0);
-}
-
-static void
-replace(int i)
-{
-	char		name[64];
-
-	remember_cut(i, 0);
-	world->unlinked[i] = true;
-	CHECK(unlink(segment_path(&segments[i], name, sizeof(name))) == 0);
-	if (draw(&seed, 2))
-		close(open_file(i));
 }
 
 static void
@@ -146,6 +138,15 @@ sync_all(void)
 		note_synced(i, began[i]);
 }
 
+/* Unlinked and not made again: WAL won't repeat what its blocks were before. */
+static bool
+is_absent(int i)
+{
+	char		name[64];
+
+	return access(segment_path(&segments[i], name, sizeof(name)), F_OK) != 0;
+}
+
 /* Is what was written now safe to forget the WAL of? */
 static void
 checkpoint(void)
@@ -154,7 +155,7 @@ checkpoint(void)
 
 	for (int i = 0; i < N_FILES; i++)
 		for (int b = 0; b < MAX_BLOCKS; b++)
-			began[i][b] = world->blocks[i][b].synced;
+			began[i][b] = is_absent(i) ? world->blocks[i][b].n - 1 : world->blocks[i][b].synced;
 	if (write_control(6) != BLOCK_SIZE)
 	{
 		CHECK(errno == EIO);
@@ -164,6 +165,30 @@ checkpoint(void)
 	for (int i = 0; i < N_FILES; i++)
 		for (int b = 0; b < MAX_BLOCKS; b++)
 			world->blocks[i][b].floor = began[i][b];
+}
+
+/* A name used again, at once or after a checkpoint, and extended by a hole. */
+static void
+replace(int i)
+{
+	char		name[64];
+	uint32_t	how = draw(&seed, 3);
+	int			fd;
+
+	remember_cut(i, 0);
+	world->unlinked[i] = true;
+	CHECK(unlink(segment_path(&segments[i], name, sizeof(name))) == 0);
+	if (how == 0)
+		return;
+	if (how == 1)
+		checkpoint();
+	fd = open_file(i);
+	if (how == 1)
+	{
+		CHECK(ftruncate(fd, (off_t) draw(&seed, MAX_BLOCKS + 1) * BLOCK_SIZE) == 0);
+		sync_file(i, fd);
+	}
+	close(fd);
 }
 
 static bool

@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <string.h>
 
 #include "fdtable.h"
 #include "io.h"
@@ -42,6 +43,35 @@ flags_allowed(int flags)
 }
 
 /*
+ * Open, and with O_CREAT make the file if it isn't there.  A file that comes
+ * into being is not the one that was laid out: the overlay must say so on
+ * disk before there is any such file (see FLAG_REPLACED in segment.c).  If
+ * another process makes it between our two looks, it did the same before.
+ */
+static int
+open_or_make(int32_t index, int dirfd, const char *path, int flags, mode_t mode)
+{
+	int			fd = real.openat(dirfd, path, flags & ~(O_CREAT | O_EXCL), mode);
+
+	if (fd >= 0 && (flags & O_CREAT) && (flags & O_EXCL))
+	{
+		real.close(fd);
+		errno = EEXIST;
+		return -1;
+	}
+	if (fd >= 0 || errno != ENOENT || !(flags & O_CREAT))
+		return fd;
+	segment_flag(index, FLAG_REPLACED);
+	if (!overlay_sync(&shim.overlay, &shim.planes, shim.mode != MODE_OFF))
+	{
+		report("could not sync overlay: %s; \"%s\" is not made", strerror(errno), path);
+		errno = EIO;
+		return -1;
+	}
+	return real.openat(dirfd, path, flags, mode);
+}
+
+/*
  * O_TRUNC becomes an ftruncate of the opened file: only then do we know that
  * the open succeeds and what the bits were.  O_CREAT raises the flag first,
  * whether or not the file exists.
@@ -62,7 +92,7 @@ segment_open(int32_t index, int dirfd, const char *path, int flags, mode_t mode)
 	}
 	if (flags & O_CREAT)
 		segment_flag(index, FLAG_TOUCHED);
-	fd = real.openat(dirfd, path, flags & ~O_TRUNC, mode);
+	fd = open_or_make(index, dirfd, path, flags & ~O_TRUNC, mode);
 	if (fd < 0)
 		return -1;
 	if (!fd_remember(fd, index + 1))
@@ -140,7 +170,8 @@ segment_truncate(int32_t index, const char *path, off_t len)
 
 /*
  * An absent file has all its bits set too, so ENOENT leaves nothing untrue.
- * FLAG_REPLACED outlives us, so it may be raised only once the file is gone.
+ * These bits may be forgotten: FLAG_REPLACED is raised when, and only if, the
+ * name is used again.
  */
 int
 segment_unlink(int32_t index, int dirfd, const char *path, int flags)
@@ -154,8 +185,6 @@ segment_unlink(int32_t index, int dirfd, const char *path, int flags)
 	segment_flag(index, FLAG_TOUCHED);
 	news = segment_cut_bits(index, 0);
 	r = real.unlinkat(dirfd, path, flags);
-	if (r == 0)
-		segment_flag(index, FLAG_REPLACED);
 	if (r == 0 || errno == ENOENT)
 		atomic_store(state, SEGMENT_OPEN);	/* a broken one is whole again */
 	else if (news)

@@ -106,8 +106,8 @@ struct overlay_header
 
 /*
  * Values of a segment's flag byte.  TOUCHED: created, cut or extended at least
- * once since layout, so its fsync may never be skipped.  REPLACED: unlinked at
- * least once, so nothing of the layers shows through whatever file stands
+ * once since layout, so its fsync may never be skipped.  REPLACED: made anew
+ * after an unlink, so nothing of the layers shows through whatever file stands
  * there now (see segment.c for the crash this is about).
  */
 #define FLAG_TOUCHED 1

@@ -238,8 +238,14 @@ persist_locked(const struct overlay *overlay, const struct planes *planes, bool 
 	return true;
 }
 
-bool
-overlay_persist(const struct overlay *overlay, const struct planes *planes, bool durable)
+/*
+ * Syncs of the overlay come one at a time, and one that failed is the last:
+ * all processes share one open file, which reports an error of the disk to
+ * only one of them.
+ */
+static bool
+sync_once(const struct overlay *overlay, const struct planes *planes, bool durable,
+		  bool (*sync) (const struct overlay *, const struct planes *, bool))
 {
 	struct shared_state *shared = planes->shared;
 	bool		ok;
@@ -253,10 +259,29 @@ overlay_persist(const struct overlay *overlay, const struct planes *planes, bool
 	}
 	else
 	{
-		ok = persist_locked(overlay, planes, durable);
+		ok = sync(overlay, planes, durable);
 		if (!ok)
 			atomic_store(&shared->persist_failed, 1);
 	}
 	overlay_unlock(overlay, OVERLAY_LOCK_PERSIST);
 	return ok;
+}
+
+bool
+overlay_persist(const struct overlay *overlay, const struct planes *planes, bool durable)
+{
+	return sync_once(overlay, planes, durable, persist_locked);
+}
+
+static bool
+sync_locked(const struct overlay *overlay, const struct planes *planes, bool durable)
+{
+	(void) planes;
+	return !durable || real.fdatasync(overlay->fd) == 0;
+}
+
+bool
+overlay_sync(const struct overlay *overlay, const struct planes *planes, bool durable)
+{
+	return sync_once(overlay, planes, durable, sync_locked);
 }

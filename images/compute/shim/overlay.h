@@ -47,4 +47,12 @@ extern void overlay_unlock(const struct overlay *overlay, enum overlay_lock whic
 extern bool overlay_persist(const struct overlay *overlay, const struct planes *planes,
 							bool durable);
 
+/*
+ * Make the flags durable, and whatever else the overlay file holds ("durable"
+ * false: nothing).  Fails as overlay_persist() does, and so does each of both
+ * after the other failed.
+ */
+extern bool overlay_sync(const struct overlay *overlay, const struct planes *planes,
+						 bool durable);
+
 #endif							/* NEONSHIM_OVERLAY_H */

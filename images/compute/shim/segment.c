@@ -17,13 +17,16 @@
  * so a kill -9 that forgets volatile bits keeps the knowledge that the file
  * differs from the one laid out and must really be synced.
  *
- * FLAG_REPLACED.  A file unlinked and made again under the same name (a
- * relfilenumber reused) has bits for all its blocks, but volatile ones.
- * After kill -9 the new file is there with its size and without its bits;
- * redo initialises every block WAL knows of, but upstream also extends files
- * by zero pages without WAL, and there the dropped relation's old pages, with
+ * FLAG_REPLACED.  A file made under the name of one that was unlinked (a
+ * relfilenumber reused) has bits for all its blocks, but volatile ones.  After
+ * a crash the new file is there with its size and without its bits; redo
+ * initialises every block WAL knows of, but upstream also extends files by
+ * zero pages without WAL, and there the dropped relation's old pages, with
  * valid checksums, would come back to life.  The flag makes the whole file
- * local at the first open.  After a power cut the flag may be on disk and
+ * local at the first open.  No checkpoint would make it durable: the file that
+ * was unlinked is never synced.  So cut.c raises it and syncs the overlay
+ * before it makes a file, whatever became of the old one (its unlink may be
+ * of a life that was killed).  After a power cut the flag may be on disk and
  * the unlink not: then zeros are seen instead of a dropped relation's pages,
  * and nobody looks at them, since upstream unlinks only after the commit of
  * the drop is durable.

@@ -1,0 +1,156 @@
+"""Breaks of what single calls do: reads, writes, names, descriptors, refusals."""
+
+from __future__ import annotations
+
+from tests.shim.mutants.mutant import mutant
+
+MUTANTS = (
+    mutant(
+        "the bit of a write is set before its data",
+        "test_readwrite",
+        "write.c",
+        "	n = count == 1 ? real.pwrite(",
+        "	if (first < s->blocks) bits_set(shim.planes.now, s->first_bit + first, 1);\n"
+        "	n = count == 1 ? real.pwrite(",
+    ),
+    mutant(
+        "a write past the end leaves no trace",
+        "test_sync",
+        "write.c",
+        "		segment_flag(index, FLAG_TOUCHED);",
+        "		;",
+    ),
+    mutant(
+        "a partial write doesn't copy the block",
+        "test_readwrite",
+        "write.c",
+        "	if ((at % BLOCK_SIZE != 0 || end % BLOCK_SIZE != 0) && !copy_edges(",
+        "	if (false && !copy_edges(",
+    ),
+    mutant(
+        "blocks are copied without a lock",
+        "test_processes",
+        "write.c",
+        "	if (!overlay_lock(&shim.overlay, OVERLAY_LOCK_COPY))",
+        "	if (false)",
+    ),
+    mutant(
+        "a short write leaves half a block",
+        "test_readwrite",
+        "write.c",
+        "	if (n > 0 && (size_t) n < total)",
+        "	if (false)",
+    ),
+    mutant(
+        "a read run goes on past a local block",
+        "test_model",
+        "read.c",
+        "	while (block < end && !block_is_local(s, block));",
+        "	while (block < end);",
+    ),
+    mutant(
+        "a layer's page is off by one",
+        "test_readwrite",
+        "read.c",
+        "(off_t) x->page * BLOCK_SIZE",
+        "(off_t) (x->page + 1) * BLOCK_SIZE",
+    ),
+    mutant(
+        "dup forgets what it copies",
+        "test_names",
+        "interpose_open.c",
+        "	return carry(entry, real.dup(fd));",
+        "	return real.dup(fd);",
+    ),
+    mutant(
+        "fcntl's dup forgets what it copies",
+        "test_names",
+        "interpose_open.c",
+        "		return carry(entry, real.fcntl(fd, command, argument));",
+        "		return real.fcntl(fd, command, argument);",
+    ),
+    mutant(
+        "close leaves its entry",
+        "test_names",
+        "interpose_open.c",
+        "	if (entry != FD_OTHER)\n		fd_forget(fd);\n	return real.close(fd);",
+        "	return real.close(fd);",
+    ),
+    mutant(
+        "vfork shares the table",
+        "test_names",
+        "interpose_open.c",
+        "	return fork();",
+        "	return (pid_t) syscall(SYS_clone, 0x4100 | 17, 0, 0, 0, 0);",
+    ),
+    mutant(
+        "mmap is passed through",
+        "test_names",
+        "interpose_refuse.c",
+        '	refuse_fd(EPERM, "mmap", fd);\n	return MAP_FAILED;',
+        "	return real.mmap(address, len, protection, flags, fd, at);",
+    ),
+    mutant(
+        "segments are renamed",
+        "test_names",
+        "interpose_path.c",
+        "	return c->kind == PATH_HOLDER || segment_of(c) >= 0;",
+        "	return false;",
+    ),
+    mutant(
+        "tablespace folders are made",
+        "test_names",
+        "interpose_path.c",
+        "	if (shim_classify(dirfd, path).kind == PATH_TABLESPACE)",
+        "	if (false)",
+    ),
+    mutant(
+        "a map's checksum isn't looked at",
+        "test_map",
+        "map.c",
+        "	if (crc32c(base + sizeof(*h), len - sizeof(*h)) != h->body_crc)",
+        "	if (false)",
+    ),
+    mutant(
+        "a layer of another size is taken",
+        "test_overlay",
+        "layers.c",
+        "(uint64_t) st.st_size != layer->pages * BLOCK_SIZE",
+        "false",
+    ),
+    mutant(
+        "the last block of a write gets no bit",
+        "test_model",
+        "write.c",
+        "\tbits_set(shim.planes.now, s->first_bit + first, last - first + 1);\n\treturn n;",
+        "\tbits_set(shim.planes.now, s->first_bit + first, last - first);\n\treturn n;",
+    ),
+    mutant(
+        "zeros are read as whatever was in the buffer",
+        "test_readwrite",
+        "read.c",
+        "\t\t\tmemset(iov[i].iov_base, 0, iov[i].iov_len);",
+        "\t\t\t;",
+    ),
+    mutant(
+        "a run goes on into the next extent",
+        "test_readwrite",
+        "read.c",
+        "\t\tif (end > (uint64_t) x->block + x->count)\n\t\t\tend = (uint64_t) x->block + x->count;\n",
+        "",
+    ),
+    mutant(
+        "a copy in the kernel is passed through",
+        "test_names",
+        "interpose_refuse.c",
+        '\tif (fd_entry(in) > 0)\n\t\treturn refuse_fd(EOPNOTSUPP, "copy_file_range", in);\n',
+        "",
+    ),
+    mutant(
+        "a tablespace may be linked",
+        "test_names",
+        "interpose_path.c",
+        '\tif (b.kind == PATH_TABLESPACE)\n\t\treturn refuse_path(EPERM, "tablespace link", path);\n',
+        "",
+    ),
+)
