@@ -22,6 +22,9 @@ PROGRAMS = sorted({mutant.caught_by for mutant in MUTANTS})
 ALSO_LINKED = {"test_power": ["power_disk"]} | {
     f"test_{name}": ["calls"] for name in ("readwrite", "cut", "reuse", "sync", "names")
 }
+ALSO_LINKED |= {
+    f"test_{name}": ["stress_model", "stress_ops", "stress_redo"] for name in ("stress", "threads")
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def _build(mutant: Mutant, objects: Path, tmp: Path) -> Path:
             ["gcc", *FLAGS, "-iquote", str(SHIM), "-c", "-o", str(linked[-1]), str(tmp / file)], tmp, 60
         ).check_returncode()
     program = tmp / mutant.caught_by
-    _run(["gcc", "-o", str(program), *map(str, linked), "-ldl"], tmp, 60).check_returncode()
+    _run(["gcc", "-o", str(program), *map(str, linked), "-pthread", "-ldl"], tmp, 60).check_returncode()
     return program
 
 

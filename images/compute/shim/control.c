@@ -26,7 +26,6 @@
 #include "control.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -45,11 +44,7 @@
 const char *
 control_path(void)
 {
-	static char path[PATH_MAX + sizeof("/global/" CONTROL_NAME_ON_DISK)];
-
-	if (path[0] == '\0')
-		snprintf(path, sizeof(path), "%s/global/" CONTROL_NAME_ON_DISK, shim.roots.resolved);
-	return path;
+	return shim.control;
 }
 
 static bool

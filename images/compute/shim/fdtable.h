@@ -8,6 +8,7 @@
 #ifndef NEONSHIM_FDTABLE_H
 #define NEONSHIM_FDTABLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,12 +19,13 @@
 #define FD_CONTROL (-1)			/* pg_control: see control.c */
 #define FD_OURS (-2)			/* overlay or layer: nobody else may close it */
 
-extern int32_t fd_table[FD_TABLE_SIZE];
+extern _Atomic int32_t fd_table[FD_TABLE_SIZE];
 
 static inline int32_t
 fd_entry(int fd)
 {
-	return (unsigned) fd < FD_TABLE_SIZE ? fd_table[fd] : FD_OTHER;
+	return (unsigned) fd < FD_TABLE_SIZE
+		? atomic_load_explicit(&fd_table[fd], memory_order_relaxed) : FD_OTHER;
 }
 
 /*

@@ -137,7 +137,7 @@ close_range(unsigned first, unsigned last, int flags)
 		return real.close_range(first, last, flags);
 	for (unsigned fd = first; fd <= last && fd < FD_TABLE_SIZE; fd++)
 	{
-		if (fd_table[fd] != FD_OURS)
+		if (fd_entry((int) fd) != FD_OURS)
 			fd_forget((int) fd);
 		else
 		{

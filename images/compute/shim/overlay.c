@@ -34,6 +34,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -154,10 +155,28 @@ change_lock(const struct overlay *overlay, enum overlay_lock which, short type)
 	return r == 0;
 }
 
+/*
+ * The kernel gives a process what one of its threads has locked already, and
+ * takes it back for all of them: threads must come one at a time.  They are
+ * rare, so are these locks, and nobody forks while another thread holds one.
+ */
+static pthread_mutex_t threads[] = {
+	[OVERLAY_LOCK_PERSIST] = PTHREAD_MUTEX_INITIALIZER,
+	[OVERLAY_LOCK_COPY] = PTHREAD_MUTEX_INITIALIZER,
+};
+
 bool
 overlay_lock(const struct overlay *overlay, enum overlay_lock which)
 {
-	return change_lock(overlay, which, F_WRLCK);
+	int			save_errno;
+
+	pthread_mutex_lock(&threads[which]);
+	if (change_lock(overlay, which, F_WRLCK))
+		return true;
+	save_errno = errno;
+	pthread_mutex_unlock(&threads[which]);
+	errno = save_errno;
+	return false;
 }
 
 void
@@ -166,6 +185,7 @@ overlay_unlock(const struct overlay *overlay, enum overlay_lock which)
 	int			save_errno = errno;
 
 	change_lock(overlay, which, F_UNLCK);
+	pthread_mutex_unlock(&threads[which]);
 	errno = save_errno;
 }
 

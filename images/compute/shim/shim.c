@@ -61,6 +61,9 @@ open_pgdata(const char *path, struct why *why)
 	shim.pgdata_dev = st.st_dev;
 	shim.pgdata_ino = st.st_ino;
 
+	snprintf(shim.control, sizeof(shim.control), "%s/global/" CONTROL_NAME_ON_DISK,
+			 shim.roots.resolved);
+
 	/* a cluster that a Postgres without us would start on */
 	snprintf(plain, sizeof(plain), "%s/global/" CONTROL_NAME, shim.roots.resolved);
 	if (real.access(plain, F_OK) == 0)

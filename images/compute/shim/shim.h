@@ -55,6 +55,7 @@ struct shim
 	ino_t		pgdata_ino;
 	struct roots roots;
 	char		marker[PATH_MAX];
+	char		control[PATH_MAX + 32]; /* pg_control by its name on disk */
 	struct map	map;
 	struct overlay overlay;
 	struct planes planes;

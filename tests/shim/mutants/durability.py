@@ -156,6 +156,27 @@ MUTANTS = (
         "	if (false)",
     ),
     mutant(
+        "pg_control is renamed without a persist (killed)",
+        "test_stress",
+        "control.c",
+        "	return control_before_write(head, (size_t) n, 0);",
+        "	return true;",
+    ),
+    mutant(
+        "each process has bits of its own (killed)",
+        "test_stress",
+        "bits.c",
+        "								 MAP_SHARED | MAP_ANONYMOUS, -1, 0);",
+        "								 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);",
+    ),
+    mutant(
+        "threads aren't kept apart",
+        "test_threads",
+        "overlay.c",
+        "	pthread_mutex_lock(&threads[which]);",
+        "	pthread_mutex_trylock(&threads[which]);",
+    ),
+    mutant(
         "a sync of the overlay that failed is forgotten",
         "test_reuse",
         "overlay.c",
