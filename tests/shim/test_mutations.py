@@ -20,7 +20,7 @@ SHIM = HERE.parent.parent / "images" / "compute" / "shim"
 FLAGS = ("-O1", "-std=c11", "-D_GNU_SOURCE", "-w", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
 PROGRAMS = sorted({mutant.caught_by for mutant in MUTANTS})
 ALSO_LINKED = {"test_power": ["power_disk"]} | {
-    f"test_{name}": ["calls"] for name in ("readwrite", "cut", "reuse", "sync", "names")
+    f"test_{name}": ["calls"] for name in ("readwrite", "cut", "reuse", "refusals", "sync", "names")
 }
 ALSO_LINKED |= {
     f"test_{name}": ["stress_model", "stress_ops", "stress_redo"] for name in ("stress", "threads")

@@ -214,6 +214,9 @@ renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned f
 		return refuse_path(EPERM, "rename", from);
 	if (holds_segments(&b) || b.kind == PATH_TABLESPACE)
 		return refuse_path(EPERM, "rename", to);
+	/* an exchange would put another file in pg_control's place from either side */
+	if ((flags & ~RENAME_NOREPLACE) && (a.kind == PATH_CONTROL || b.kind == PATH_CONTROL))
+		return refuse_path(EPERM, "exchange", from);
 	if (a.kind == PATH_CONTROL)
 		from = control_path();
 	if (b.kind == PATH_CONTROL)

@@ -6,6 +6,62 @@ from tests.shim.mutants.mutant import mutant
 
 MUTANTS = (
     mutant(
+        "pg_control may be exchanged for another file",
+        "test_refusals",
+        "interpose_path.c",
+        "	if ((flags & ~RENAME_NOREPLACE) && (a.kind",
+        "	if (false && (a.kind",
+    ),
+    mutant(
+        "pg_control is linked",
+        "test_refusals",
+        "interpose_path.c",
+        "	if (segment_of(&b) >= 0 || b.kind == PATH_CONTROL)",
+        "	if (segment_of(&b) >= 0)",
+    ),
+    mutant(
+        "a stream is reopened on a segment",
+        "test_refusals",
+        "interpose_refuse.c",
+        "	path = stream_path(path, mode);\n	return path ? real.freopen",
+        "	return path ? real.freopen",
+    ),
+    mutant(
+        "sendfile is passed through",
+        "test_refusals",
+        "interpose_refuse.c",
+        '	if (fd_entry(in) > 0)\n		return refuse_fd(EOPNOTSUPP, "sendfile", in);\n',
+        "",
+    ),
+    mutant(
+        "splice into pg_control is passed through",
+        "test_refusals",
+        "interpose_refuse.c",
+        '	if (fd_entry(out) != FD_OTHER)\n		return refuse_fd(EOPNOTSUPP, "splice", out);\n',
+        "",
+    ),
+    mutant(
+        "a folder becomes a tablespace",
+        "test_refusals",
+        "interpose_path.c",
+        "	if (holds_segments(&b) || b.kind == PATH_TABLESPACE)",
+        "	if (holds_segments(&b))",
+    ),
+    mutant(
+        "the end of a layer is the end of the file",
+        "test_refusals",
+        "read.c",
+        "	if (n == 0 && run->kind == RUN_LAYER)",
+        "	if (false)",
+    ),
+    mutant(
+        "the length of an overlay isn't looked at",
+        "test_refusals",
+        "overlay.c",
+        "	if (h->file_size != file_size)",
+        "	if (false)",
+    ),
+    mutant(
         "the bit of a write is set before its data",
         "test_readwrite",
         "write.c",
