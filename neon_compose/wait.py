@@ -24,6 +24,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def now_ns() -> int:
+    """The wall clock as the kernel stamps files by it: nanoseconds since 1970."""
+    return time.time_ns()
+
+
 def monotonic_s() -> float:
     return time.monotonic()
 

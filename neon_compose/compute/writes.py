@@ -1,19 +1,22 @@
-"""Has a compute writes of its own, and how much disk is its own.
+"""Has a compute writes of its own?
 
 A compute *has writes* once its WAL after its start holds the commit (or preparation) of a transaction.
 Everything a user could miss is committed, nextval and CREATE DATABASE too. Other records come from
 reading alone: hint bits (XLOG), running transactions (Standby), and pruning by a SELECT (Heap2; tried:
 one pg_dump of a fresh import pruned pg_statistic). It stays so for good. The WAL is read by the real
-pg_waldump, of a live compute up to what it has flushed.
+pg_waldump, of a live compute up to what it has flushed. A wrong "no" would let the only copy of somebody's
+writes go unasked, so a "no" is remembered only while the files prove that nothing has changed (`stamps`).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+from neon_compose import wait
+from neon_compose.compute.stamps import Stamps, age_ns, stamps_in
 from neon_compose.errors import Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
@@ -23,36 +26,41 @@ _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
 _SEGMENT_NAME_LENGTH = 24
 
-Fingerprint = tuple[tuple[str, int, int], ...]
-
 
 class WriteScan:
-    """Answers `has_writes`, remembering the last answer per WAL folder until its files change."""
+    """Answers `has_writes`, remembering the last answer per WAL folder until its files change. `now_ns` is
+    the clock that files are stamped by."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, now_ns: Callable[[], int] = wait.now_ns) -> None:
         self._waldump = version.program("pg_waldump")
-        self._seen: dict[Path, tuple[Fingerprint, bool]] = {}
+        self._now_ns = now_ns
+        self._seen: dict[Path, tuple[Stamps, bool]] = {}
 
     def has_writes(self, wal: Path, start: Lsn) -> bool:
         """Whether the WAL in the folder `wal` from `start` on holds a write. Raises `Unavailable`."""
-        now = fingerprint(wal)
+        began_ns = self._now_ns()
+        try:
+            now = tuple(stamps_in(wal, _SEGMENT_NAME_LENGTH))
+        except FileNotFoundError:
+            return True  # nobody can tell any more
         before = self._seen.get(wal)
         if before is not None and (before[1] or before[0] == now):
             return before[1]
         found = self._scan(wal, start, now)
-        self._seen[wal] = (now, found)
+        if found or age_ns(now, began_ns) > 0:
+            self._seen[wal] = (now, found)
         return found
 
     def forget(self, wal: Path) -> None:
         self._seen.pop(wal, None)
 
-    def _scan(self, wal: Path, start: Lsn, segments: Fingerprint) -> bool:
-        first = _segment_of(start, wal, segments)
+    def _scan(self, wal: Path, start: Lsn, segments: Stamps) -> bool:
+        first = _segment_of(start, segments)
         if first is None:
             return True  # recycled: WAL has moved on by more than reading could
         # The segments are named because pg_waldump else learns the segment size from whichever file it
         # finds first, and a preallocated one says nothing.
-        last = max(name for name, _, _ in segments)
+        last = segments[-1].name
         command = [str(self._waldump), f"--path={wal}", f"--start={start}", "--rmgr=Transaction", first, last]
         try:
             with subprocess.Popen(
@@ -64,14 +72,14 @@ class WriteScan:
         return found or not (wal / first).exists()  # recycled under our eyes by a live compute
 
 
-def _segment_of(start: Lsn, wal: Path, segments: Fingerprint) -> str | None:
+def _segment_of(start: Lsn, segments: Stamps) -> str | None:
     """The name of the segment that holds `start`, None if it isn't there."""
-    names = [name for name, _, _ in segments]
+    names = [one.name for one in segments]
     if not names:
         return None
     # A compute never changes its timeline (DESIGN 6), but an imported server may have come on any.
     timeline = int(names[0][:8], 16)
-    first = segment_name(timeline, start, (wal / names[0]).stat().st_size)
+    first = segment_name(timeline, start, segments[0].size)
     return first if first in names else None
 
 
@@ -84,37 +92,3 @@ def _is_write(dump: subprocess.Popen[str]) -> bool:
         return True
     complaint = dump.stderr.read()
     return bool(complaint) and _END_OF_WAL.search(complaint) is None
-
-
-def fingerprint(wal: Path) -> Fingerprint:
-    """Changes whenever a WAL segment in the folder does."""
-    found = []
-    with os.scandir(wal) as entries:
-        for entry in entries:
-            if len(entry.name) == _SEGMENT_NAME_LENGTH:
-                status = entry.stat(follow_symlinks=False)
-                found.append((entry.name, status.st_mtime_ns, status.st_ino))
-    return tuple(sorted(found))
-
-
-def allocated_bytes(folder: Path) -> int:
-    """Disk used below `folder`: blocks, not sizes, since relation files are sparse. Files that come and go
-    meanwhile are counted or not."""
-    total, pending = 0, [str(folder)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    total += _entry_bytes(entry)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except FileNotFoundError:
-            continue
-    return total
-
-
-def _entry_bytes(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_blocks * 512
-    except FileNotFoundError:
-        return 0

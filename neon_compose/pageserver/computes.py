@@ -7,8 +7,9 @@ the locks: one per pg, never held while waiting for a server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from neon_compose import wait
@@ -18,7 +19,8 @@ from neon_compose.compute.layout import Tip, Tips
 from neon_compose.compute.marker import Settler, Trust
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.record import Record, Stage
-from neon_compose.compute.writes import WriteScan, allocated_bytes
+from neon_compose.compute.usage import OwnBytes
+from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
@@ -51,6 +53,7 @@ class Surroundings:
     version: Version
     boot: str
     session: Callable[[ComputePaths, int, str], gate.Session] = gate.SocketSession
+    own_bytes: OwnBytes = field(default_factory=OwnBytes)
 
 
 class Computes:
@@ -156,19 +159,28 @@ class Computes:
         """How a pg's data stands. Raises `NotFound` code "no_compute"."""
         ids = self._around.generations.ids(pg)
         if not ids:
-            raise NotFound(f'pg "{pg}" has no data here', code="no_compute")
+            raise _no_compute(pg)
         try:
-            return self._status(self._around.generations.read(pg, ids[-1]))
+            found = self._status(self._around.generations.read(pg, ids[-1]))
         except Conflict:  # doubtful: its record can't be read
-            return self._unreadable(pg, ids[-1])
+            found = self._unreadable(pg, ids[-1])
+        if not self._around.generations.has(pg, ids[-1]):  # it was looked at while it was removed
+            raise _no_compute(pg)
+        return found
 
     def statuses(self) -> list[wire.ComputeStatus]:
         """Of all pgs that have data here."""
-        generations = self._around.generations
-        return [self.status(pg) for pg in generations.pgs() if generations.ids(pg)]
+        found = []
+        for pg in self._around.generations.pgs():
+            with suppress(NotFound):
+                found.append(self.status(pg))
+        return found
 
     def writer_has_writes(self, writer: Writer) -> bool:
-        """Whether the compute a manifest names has writes; one that can't be read counts as having some."""
+        """Whether the compute a manifest names has writes; one that is lost or can't be read counts as
+        having some."""
+        if not self._around.generations.has(writer.pg, writer.generation):
+            return True
         try:
             generation = self._around.generations.read(writer.pg, writer.generation)
         except Conflict:
@@ -188,7 +200,7 @@ class Computes:
             doubtful=trust is Trust.DOUBTFUL,
             opened=record.stage >= Stage.OPENED,
             has_writes=self._has_writes(generation),
-            own_bytes=allocated_bytes(generation.paths.root),
+            own_bytes=self._around.own_bytes.of(generation.paths),
             port=record.port,
         )
 
@@ -202,7 +214,7 @@ class Computes:
             settling=False,
             doubtful=True,
             has_writes=True,
-            own_bytes=allocated_bytes(self._around.generations.paths(pg, generation).root),
+            own_bytes=self._around.own_bytes.of(self._around.generations.paths(pg, generation)),
         )
 
     def _branch_name(self, branch_id: str) -> str | None:
@@ -226,10 +238,9 @@ class Computes:
         Raises `Conflict` code "running", or unless told to discard "has_writes" (also "doubtful" and
         "data_lost": what can't be read may have had some).
         """
-        with self._locks.hold(pg):
-            if not discard_writes:
+        with self._locks.hold(pg), self._nobody_else(pg):
+            if not discard_writes:  # looked at after its last server ended, so that no commit comes after
                 self._refuse_loss(claims, pg)
-            self._refuse_running(pg)
             self._starts[pg] += 1
             claims.release(pg)
             self._around.generations.discard_all(pg)
@@ -254,11 +265,17 @@ class Computes:
                     code="has_writes",
                 )
 
-    def _refuse_running(self, pg: str) -> None:
-        for generation in self._around.generations.ids(pg):
-            paths = self._around.generations.paths(pg, generation)
-            with layout.nobody_else(paths, pg):
-                self._around.scan.forget(paths.wal)
+    @contextmanager
+    def _nobody_else(self, pg: str) -> Iterator[None]:
+        """No server runs on any data of the pg meanwhile. Raises `Conflict` code "running"."""
+        around = self._around
+        with ExitStack() as held:
+            for generation in around.generations.ids(pg):
+                paths = around.generations.paths(pg, generation)
+                held.enter_context(layout.nobody_else(paths, pg))
+                held.callback(around.own_bytes.forget, paths)
+                held.callback(around.scan.forget, paths.wal)
+            yield
 
     # ---- at the start of the pageserver
 
@@ -284,6 +301,10 @@ def _recorded(generation: Generation) -> Record:
     if generation.record is None:
         raise NotFound(f'pg "{generation.pg}" is not prepared', code="not_prepared")
     return generation.record
+
+
+def _no_compute(pg: str) -> NotFound:
+    return NotFound(f'pg "{pg}" has no data here', code="no_compute")
 
 
 def _ms_since(began_s: float) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neon_compose.compute.writes import allocated_bytes
+from neon_compose.compute.usage import allocated_bytes
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound
 from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability

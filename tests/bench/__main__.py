@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import branch, disk, fresh, idle, machine, report, throughput, vanilla
+from tests.bench import branch, disk, fresh, idle, machine, many, report, throughput, vanilla
 from tests.bench.bench import Bench, Group, Options
 from tests.bench.engine import Engine
 from tests.bench.goals import Measure
@@ -25,7 +25,14 @@ from tests.bench.ours import Ours
 from tests.bench.pairs import Stopwatch
 from tests.e2e.stack import Stack
 
-GROUPS: tuple[Group, ...] = (*branch.GROUPS, *disk.GROUPS, *fresh.GROUPS, *throughput.GROUPS, *idle.GROUPS)
+GROUPS: tuple[Group, ...] = (
+    *branch.GROUPS,
+    *disk.GROUPS,
+    *fresh.GROUPS,
+    *throughput.GROUPS,
+    *many.GROUPS,
+    *idle.GROUPS,
+)
 _FULL_PAIRS, _FULL_S = 12, 5.0
 _QUICK_PAIRS, _QUICK_S = 2, 1.0
 

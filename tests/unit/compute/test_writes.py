@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from neon_compose.compute.writes import WriteScan, allocated_bytes
+from neon_compose.compute.writes import WriteScan
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
+from neon_compose.wait import Deadline, until
 
 FIRST, SECOND = "000000010000000000000002", "000000010000000000000003"
 START = Lsn.parse("0/B49F78")
@@ -70,11 +73,19 @@ def wal(tmp_path: Path) -> Path:
     return folder
 
 
-def scanner(tmp_path: Path, script: str) -> WriteScan:
+HOUR_NS = 3600 * 10**9
+
+
+def later() -> int:
+    """An hour from now: whatever was stamped is stamped for good."""
+    return time.time_ns() + HOUR_NS
+
+
+def scanner(tmp_path: Path, script: str, now_ns: Callable[[], int] = later) -> WriteScan:
     program = tmp_path / "pg_waldump"
     program.write_text(f'#!/bin/sh\necho asked >> "$(dirname "$0")/asked"\n{script}\n')
     program.chmod(0o755)
-    return WriteScan(Version(17, tmp_path))
+    return WriteScan(Version(17, tmp_path), now_ns)
 
 
 def test_an_answer_holds_until_the_wal_changes(tmp_path: Path, wal: Path) -> None:
@@ -87,6 +98,37 @@ def test_an_answer_holds_until_the_wal_changes(tmp_path: Path, wal: Path) -> Non
     assert (tmp_path / "asked").read_text() == "asked\nasked\n"
 
 
+@pytest.mark.parametrize("clock", [time.time_ns, lambda: time.time_ns() - HOUR_NS], ids=["tick", "set back"])
+def test_a_no_about_wal_of_this_moment_is_not_remembered(
+    tmp_path: Path, wal: Path, clock: Callable[[], int]
+) -> None:
+    """A commit within the kernel's tick after the look leaves the same stamps."""
+    (wal / FIRST).touch()
+    first = scanner(tmp_path, f"echo '{END}' >&2; exit 1", clock)
+    assert not first.has_writes(wal, START)
+    scanner(tmp_path, f"echo '{COMMIT}'")
+    assert first.has_writes(wal, START)
+
+
+def test_a_modification_time_that_was_set_back_hides_no_write(tmp_path: Path, wal: Path) -> None:
+    first = scanner(tmp_path, f"echo '{END}' >&2; exit 1")
+    before = (wal / FIRST).stat()
+    assert not first.has_writes(wal, START)
+    until("another stamp", lambda: _touched(wal / FIRST, before.st_ctime_ns), Deadline.after(10))
+    os.utime(wal / FIRST, ns=(before.st_atime_ns, before.st_mtime_ns))
+    scanner(tmp_path, f"echo '{COMMIT}'")
+    assert first.has_writes(wal, START)
+
+
+def _touched(path: Path, not_at_ns: int) -> bool:
+    path.touch()
+    return path.stat().st_ctime_ns != not_at_ns
+
+
+def test_a_folder_that_is_gone_may_have_held_a_write(tmp_path: Path) -> None:
+    assert scanner(tmp_path, "exit 1").has_writes(tmp_path / "gone", START)
+
+
 def test_endless_wal_is_read_up_to_its_first_commit(tmp_path: Path, wal: Path) -> None:
     assert scanner(tmp_path, "yes 'desc: COMMIT'").has_writes(wal, START)
 
@@ -94,12 +136,3 @@ def test_endless_wal_is_read_up_to_its_first_commit(tmp_path: Path, wal: Path) -
 def test_wal_that_is_recycled_while_it_is_read_held_writes(tmp_path: Path, wal: Path) -> None:
     gone = f'rm {wal / FIRST}; echo "pg_waldump: error: could not find file" >&2; exit 1'
     assert scanner(tmp_path, gone).has_writes(wal, START)
-
-
-def test_holes_are_not_disk(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
-    folder.mkdir()
-    with (folder / "sparse").open("wb") as file:
-        file.truncate(100 << 20)
-    (folder / "full").write_bytes(b"x" * 100_000)
-    assert 100_000 <= allocated_bytes(folder) < 1 << 20

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from neon_compose import wait
 from neon_compose.compute.gate import NotYet, Session
 from neon_compose.compute.layout import Tips
 from neon_compose.compute.marker import Settler
 from neon_compose.compute.paths import ComputePaths
+from neon_compose.compute.usage import OwnBytes, allocated_bytes
 from neon_compose.compute.writes import WriteScan
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore.documents import StorageDoc
@@ -70,6 +73,8 @@ class World:
     boot: str = "boot-1"
     synced: list[Path] = field(default_factory=list)
     disk_works: bool = True
+    now_ns: Callable[[], int] = wait.now_ns
+    walk_hook: Callable[[Path], object] = lambda _: None
 
     def __post_init__(self) -> None:
         birth, self.store, self.scratch = make_birth(self.tmp_path)
@@ -89,7 +94,8 @@ class World:
         tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
         self.generations = Generations(self.work / "pg", self.scratch)
         self.settler = Settler(self.work, self.boot, self.sync)
-        scan = WriteScan(version)
+        scan = WriteScan(version, self.now_ns)
+        self.walks: list[Path] = []  # as they were made
         self.computes = Computes(
             Surroundings(
                 store=self.store,
@@ -100,12 +106,18 @@ class World:
                 version=version,
                 boot=self.boot,
                 session=self.session,
+                own_bytes=OwnBytes(self.walk, self.now_ns),
             )
         )
         self.branches = Branches(
             self.store, lambda layers: tips.get(layers).end, self.computes.writer_has_writes
         )
         self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
+
+    def walk(self, folder: Path) -> int:
+        self.walks.append(folder)
+        self.walk_hook(folder)
+        return allocated_bytes(folder)
 
     def sync(self, folder: Path) -> None:
         if not self.disk_works:
