@@ -412,6 +412,7 @@ class FakePageservers:
     open_blocks_s: float = 0.0
     never_opens: bool = False
     import_hook: Callable[[int], None] = lambda _: None
+    looks: list[str] = field(default_factory=list)  # what was only read, as it was asked
 
     def __post_init__(self) -> None:
         self.engine.removed_volume = self._forget
@@ -658,6 +659,7 @@ class FakePageserver:
         return found[pg]
 
     def computes(self) -> list[ComputeStatus]:
+        self._all.looks.append(f"computes of {self._store.name}")
         return [
             ComputeStatus(
                 pg=pg,
@@ -670,7 +672,7 @@ class FakePageserver:
                 has_writes=one.has_writes,
                 own_bytes=4096,
             )
-            for pg, one in self._store.computes.items()
+            for pg, one in list(self._store.computes.items())
         ]
 
     def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None:

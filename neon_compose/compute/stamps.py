@@ -26,15 +26,15 @@ class Stamp(NamedTuple):
 Stamps = tuple[Stamp, ...]
 
 
-def stamp(path: Path) -> Stamp | None:
+def stamp(path: str) -> Stamp | None:
     """None if it isn't there."""
     try:
-        return _of(str(path), path.stat(follow_symlinks=False))
+        return _of(path, os.lstat(path))
     except FileNotFoundError:
         return None
 
 
-def stamps_in(folder: Path, name_length: int | None = None) -> list[Stamp]:
+def stamps_in(folder: Path | str, name_length: int | None = None) -> list[Stamp]:
     """Of what lies in the folder, by name; with names of one length only if that is given."""
     found = []
     with os.scandir(folder) as entries:

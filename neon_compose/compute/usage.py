@@ -46,9 +46,12 @@ class OwnBytes:
 
 
 def _signature(paths: ComputePaths) -> Stamps:
-    single = (paths.root, paths.record, paths.marker, paths.overlay, paths.control, paths.data, paths.wal)
-    found: list[Stamp] = [one for path in single if (one := stamp(path)) is not None]
-    for folder in (paths.data / "base", paths.wal):
+    """Of few files, since this is asked of every compute whenever all are listed."""
+    root = str(paths.root)
+    found: list[Stamp] = []
+    for path in (root, f"{root}/overlay", f"{root}/data/global/pg_control.neon", f"{root}/data/global"):
+        found += [one for one in (stamp(path),) if one is not None]
+    for folder in (f"{root}/data/base", f"{root}/data/pg_wal"):
         with suppress(FileNotFoundError):
             found += stamps_in(folder)
     return tuple(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from neon_compose.controller.desired import Desired, Documents, PgDoc, StorageDoc
@@ -92,7 +93,7 @@ class Snapshot:
         return self._labelled(Component.PAGESERVER, label.STORAGE, storage)
 
     def compute(self, pg: str) -> Container | None:
-        return self._labelled(Component.COMPUTE, label.PG, pg)
+        return self._computes.get(pg)
 
     def minio(self) -> Container | None:
         return next(iter(self.world.of(Component.MINIO)), None)
@@ -117,7 +118,7 @@ class Snapshot:
         return address
 
     def pods(self) -> tuple[Pod, ...]:
-        return tuple(sorted(map(_pod, self.world.of(Component.POD)), key=lambda pod: pod.number))
+        return self._pods
 
     def pod_of(self, port: int) -> Pod | None:
         return next((pod for pod in self.pods() if port in pod.ports), None)
@@ -171,6 +172,15 @@ class Snapshot:
         if compute.labels.get(label.GIVEN) != doc.given:
             return "its changed settings"
         return None if compute.image == self.images.get("compute", compute.image) else "a newer image"
+
+    @cached_property
+    def _computes(self) -> Mapping[str, Container]:
+        """By pg; of two, the first."""
+        return {one.labels.get(label.PG, ""): one for one in reversed(self.world.of(Component.COMPUTE))}
+
+    @cached_property
+    def _pods(self) -> tuple[Pod, ...]:
+        return tuple(sorted(map(_pod, self.world.of(Component.POD)), key=lambda pod: pod.number))
 
     def _labelled(self, component: Component, key: str, value: str) -> Container | None:
         return next((one for one in self.world.of(component) if one.labels.get(key) == value), None)

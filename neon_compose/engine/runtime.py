@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol
 
 from neon_compose.engine import labels as label
@@ -129,6 +130,9 @@ class Endpoint:
     id: str
 
 
+_COMPONENTS: Mapping[str, Component] = {one.value: one for one in Component}
+
+
 @dataclass(frozen=True)
 class Container:
     name: str
@@ -147,8 +151,7 @@ class Container:
 
     @property
     def component(self) -> Component | None:
-        name = self.labels.get(label.COMPONENT)
-        return Component(name) if name in list(Component) else None
+        return _COMPONENTS.get(self.labels.get(label.COMPONENT, ""))
 
     @property
     def running(self) -> bool:
@@ -186,7 +189,15 @@ class World:
         return next((one for one in self.containers if one.name == name), None)
 
     def of(self, component: Component) -> tuple[Container, ...]:
-        return tuple(one for one in self.containers if one.component is component)
+        return self._by_component.get(component, ())
+
+    @cached_property
+    def _by_component(self) -> Mapping[Component, tuple[Container, ...]]:
+        found: dict[Component, list[Container]] = {}
+        for one in self.containers:
+            if one.component is not None:
+                found.setdefault(one.component, []).append(one)
+        return {component: tuple(some) for component, some in found.items()}
 
     def volume(self, name: str) -> Volume | None:
         return next((one for one in self.volumes if one.name == name), None)

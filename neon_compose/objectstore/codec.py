@@ -7,10 +7,11 @@ Types: int, str, UUID, Lsn, datetime (UTC), StrEnum, dataclass, tuple[X, ...], X
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -19,6 +20,8 @@ from neon_compose.errors import Conflict, Corrupt, Invalid
 from neon_compose.model.lsn import Lsn
 
 D = TypeVar("D")
+
+_SMALL = 4096  # bytes of a document that is worth remembering
 
 
 def encode(document: Any) -> bytes:
@@ -29,14 +32,31 @@ def encode(document: Any) -> bytes:
 def decode(cls: type[D], raw: bytes, key: str, known_format: int = 1) -> D:
     """The document in `raw`, which is under `key`. Raises `Corrupt`, or `Conflict` code "newer_format"."""
     try:
-        plain = json.loads(raw)
-        if not isinstance(plain, dict) or type(plain.get("format")) is not int:
-            raise ValueError("it is not an object with a format")
-        if plain["format"] > known_format:
-            raise _newer(key, plain["format"], known_format)
-        return _build(cls, plain)
+        found: D = (_remembered if len(raw) <= _SMALL else _decoded)(cls, raw, known_format)
+        return found
+    except _NewerFormat as error:
+        raise _newer(key, error.found, known_format) from None
     except (ValueError, Invalid) as error:
         raise Corrupt(f'document "{key}" is damaged', detail=f"{str(error).capitalize()}.") from error
+
+
+def _decoded(cls: type[D], raw: bytes, known_format: int) -> D:
+    plain = json.loads(raw)
+    if not isinstance(plain, dict) or type(plain.get("format")) is not int:
+        raise ValueError("it is not an object with a format")
+    if plain["format"] > known_format:
+        raise _NewerFormat(plain["format"])
+    return _build(cls, plain)
+
+
+# Documents never change once they are built, and most are read over and over as they were.
+_remembered: Callable[[Any, bytes, int], Any] = lru_cache(maxsize=1024)(_decoded)
+
+
+class _NewerFormat(Exception):
+    def __init__(self, found: int) -> None:
+        super().__init__(found)
+        self.found = found
 
 
 def _newer(key: str, found: int, known: int) -> Conflict:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -222,3 +223,20 @@ def test_a_defect_is_a_bug_and_no_traceback(api: Api, caplog: pytest.LogCaptureF
     assert "secret" not in answer.text
     until("the log", lambda: "secret stuff" in caplog.text, Deadline.after(5))
     assert api.world() == before
+
+
+def test_a_list_of_many_asks_the_engine_once_and_each_storage_once(api: Api) -> None:
+    assert api.http.put("/storages", json={"name": "other", "type": "native"}).status_code == 201
+    for storage in ("shop", "other"):
+        for number in range(20):
+            body = {"name": f"{storage}{number}", "storage_name": storage, "from": f"{storage}@init"}
+            assert api.http.put("/pgs", json=body).status_code == 201
+    site = api.fixture.site
+    site.workers.shutdown(wait=True)  # what goes on in the background looks at the engine too
+    site.workers = ThreadPoolExecutor(4)
+    engine, pageservers = api.fixture.engine, api.fixture.pageservers
+    engine.calls.clear()
+    pageservers.looks.clear()
+    assert len(api.http.get("/pgs").json()) == 40
+    assert sorted(pageservers.looks) == ["computes of other", "computes of shop"]
+    assert engine.calls == ["observe"]
