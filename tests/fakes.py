@@ -63,6 +63,7 @@ class Faults:
         self.at: int | None = None
         self.after = False
         self.seen: list[str] = []
+        self.before: Callable[[str], object] = lambda _: None  # called with each change, before it
         self._mutex = threading.Lock()
 
     def arm(self, at: int, *, after: bool) -> None:
@@ -76,6 +77,7 @@ class Faults:
         with self._mutex:
             self.seen.append(what)
             mine = len(self.seen) == self.at
+        self.before(what)
         if mine and not self.after:
             raise Unavailable(f"injected before: {what}", code="injected")
         yield

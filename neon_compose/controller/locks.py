@@ -24,6 +24,11 @@ class _Running:
     alone: frozenset[str]
     shared: frozenset[str]
     future: Future[Any] = field(default_factory=Future)
+    joiners: int = 0
+
+    @property
+    def verb(self) -> str:
+        return self.what.partition(" ")[0]
 
     def clash(self, alone: frozenset[str], shared: frozenset[str]) -> str | None:
         both = (self.alone & (alone | shared)) | (self.shared & alone)
@@ -40,15 +45,17 @@ class Locks:
     ) -> T:
         """Do `work` while no other holds `alone`, and none alone what is in `shared`.
 
-        `what` is the whole request as text: equal text joins. The joined one's error is raised too.
+        `what` is the whole request as text, a verb first: equal text joins. The joined one's error is
+        raised too.
         """
         with self._mutex:
             for other in self._running:
                 if other.what == what:
                     mine, joined = None, other
+                    other.joiners += 1
                     break
                 if (name := other.clash(alone, shared)) is not None:
-                    raise _busy(name)
+                    raise _busy(name, other.verb)
             else:
                 mine = joined = _Running(what, alone, shared)
                 self._running.append(mine)
@@ -72,10 +79,15 @@ class Locks:
         with self._mutex:
             self._running.remove(mine)
 
-    def holds(self, name: str) -> bool:
-        """Whether a running request holds `name` alone: a pg that is being started, say."""
+    def work_on(self, name: str) -> str | None:
+        """What is done to `name` by the running request that holds it alone: "start" of a pg, say."""
         with self._mutex:
-            return any(name in other.alone for other in self._running)
+            return next((other.verb for other in self._running if name in other.alone), None)
+
+    def joined(self, name: str) -> int:
+        """How many requests wait for the answer of the one that holds `name` alone."""
+        with self._mutex:
+            return sum(other.joiners for other in self._running if name in other.alone)
 
     def idle(self, besides: str) -> bool:
         """Whether nothing runs but what holds `besides`."""
@@ -83,11 +95,11 @@ class Locks:
             return all(besides in other.alone for other in self._running)
 
 
-def _busy(name: str) -> Conflict:
+def _busy(name: str, verb: str) -> Conflict:
     kind, _, rest = name.partition("/")
     return Conflict(
         f'{kind} "{rest}" is busy' if rest else f"the {kind} is busy",
-        detail="Another request is working on it.",
+        detail=f'Another request is working on it: "{verb}".',
         hint="Try again in a moment.",
         code="busy",
     )

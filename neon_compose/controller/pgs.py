@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 def show(site: Site, name: str) -> PgOut:
     snap = site.snapshot()
     doc = snap.pg(name)
-    return render.pg_out(snap, doc, _status(site, snap, doc), busy=site.locks.holds(f"pg/{name}"))
+    return render.pg_out(snap, doc, _status(site, snap, doc), work=site.locks.work_on(f"pg/{name}"))
 
 
 def list_all(site: Site, snap: Snapshot | None = None) -> list[PgOut]:
@@ -48,7 +48,7 @@ def list_all(site: Site, snap: Snapshot | None = None) -> list[PgOut]:
     asked = site.workers.map(_computes, site.answering(snap).values())
     statuses = {one.pg: one for found in asked for one in found}
     return [
-        render.pg_out(snap, doc, statuses.get(name), busy=site.locks.holds(f"pg/{name}"))
+        render.pg_out(snap, doc, statuses.get(name), work=site.locks.work_on(f"pg/{name}"))
         for name, doc in sorted(snap.desired.pgs.items())
     ]
 
@@ -85,14 +85,19 @@ def put(
     check_durability(request.durability)
     source = parse_source(request.from_) if request.from_ is not None else None
     branch = request.branch or (request.name if source else "main")
-    alone = {f"pg/{request.name}"} | ({f"branch/{request.storage_name}/{branch}"} if source else set())
+    on_branch = frozenset({f"branch/{request.storage_name}/{branch}"})
+    alone, shared = frozenset({f"pg/{request.name}"}), frozenset({f"storage/{request.storage_name}"})
+    if source is not None:
+        alone |= on_branch
+    else:  # so that nobody deletes it before the pg is known to be on it
+        shared |= on_branch
     if dry_run:
         return _put(site, request, branch, source, emit, dry_run=True)
     return site.locks.run(
         f"put pg {request.model_dump_json()}",
         lambda: _put(site, request, branch, source, emit, dry_run=False),
-        alone=frozenset(alone),
-        shared=frozenset({f"storage/{request.storage_name}"}),
+        alone=alone,
+        shared=shared,
     )
 
 

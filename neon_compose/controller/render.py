@@ -37,16 +37,26 @@ def pg_out(
     status: ComputeStatus | None = None,
     *,
     state: PgState | None = None,
-    busy: bool = False,
+    work: str | None = None,
     more: str | None = None,
 ) -> PgOut:
-    """`status` is None if its pageserver does not answer or knows no such compute."""
+    """`status` is None if its pageserver does not answer or knows no such compute; `work` is what a request
+    does to the pg right now."""
     pod = snap.pod_of(doc.port)
     restart = snap.restart_for(doc)
-    state = state or snap.pg_state(doc, busy=busy)
+    state = state or snap.pg_state(doc, busy=work is not None)
     news = f"a restart brings {restart}" if restart else None
+    going = f"it is being destroyed: its name and port {doc.port} are free after that"
     notes = [
-        note for note in (more, _failure(snap, doc, state, status), news, _NOTES[doc.durability]) if note
+        note
+        for note in (
+            going if work == "destroy" else None,
+            more,
+            _failure(snap, doc, state, status),
+            news,
+            _NOTES[doc.durability],
+        )
+        if note
     ]
     return PgOut(
         name=doc.name,

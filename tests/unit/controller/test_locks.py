@@ -38,10 +38,11 @@ def test_another_request_for_the_same_name_is_busy() -> None:
     with ThreadPoolExecutor() as pool:
         first = pool.submit(locks.run, "start a", slow, alone=PG)
         slow.begun.wait(5)
-        assert locks.holds("pg/a")
+        assert locks.work_on("pg/a") == "start"
         with pytest.raises(Conflict, match='pg "a" is busy') as caught:
             locks.run("stop a", lambda: 0, alone=PG)
         assert caught.value.code == "busy"
+        assert '"start"' in caught.value.detail
         slow.let_go.set()
         first.result(5)
     assert locks.run("stop a", lambda: 7, alone=PG) == 7
@@ -89,4 +90,4 @@ def test_an_error_reaches_whoever_joined_and_frees_the_name() -> None:
         for one in (first, second):
             with pytest.raises(Invalid, match="no"):
                 one.result(5)
-    assert not locks.holds("pg/a")
+    assert locks.work_on("pg/a") is None
