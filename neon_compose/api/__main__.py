@@ -26,6 +26,7 @@ from neon_compose.engine.docker import connect
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import NeonError
 from neon_compose.model.names import parse_name
+from neon_compose.wire import keepalive
 
 _DRAIN_S = 20  # for open requests; the stack's own stop follows
 
@@ -45,6 +46,7 @@ def main() -> None:
         host=host,
         port=int(port),
         log_config=None,
+        timeout_keep_alive=keepalive.SERVER_S,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_S,

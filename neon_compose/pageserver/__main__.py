@@ -32,6 +32,7 @@ from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
+from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
 
 _log = log.get(__name__)
@@ -51,6 +52,7 @@ def main() -> None:
         port=PORT,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=keepalive.SERVER_S,
         timeout_graceful_shutdown=_GRACE_S,  # then running imports are cancelled, and clean up
     )
 
