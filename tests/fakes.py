@@ -124,6 +124,7 @@ class FakeEngine:
         self.host_view: list[str] = []
         self.removed_volume: Callable[[str], None] = lambda _: None
         self.calls: list[str] = []
+        self.made: list[ContainerSpec] = []  # every container there ever was
         self._ids = itertools.count(1)
         self._mutex = threading.RLock()
 
@@ -171,6 +172,7 @@ class FakeEngine:
                 raise NotFound(f'image "{spec.image}" does not exist', code="image_missing")
             for mount in spec.mounts:
                 self._check_mount(mount)
+            self.made.append(spec)
             self.boxes[spec.name] = _Box(spec, self._id())
 
     def start(self, name: str) -> None:

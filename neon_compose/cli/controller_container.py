@@ -196,6 +196,7 @@ def socket_group(engine: Engine, stack: Name, image: str) -> str:
             command=("stat", "-c", "%g", SOCKET),
             mounts=(Mount(_socket(), SOCKET),),
             network="none",
+            read_only=True,
         )
     )
     try:

@@ -28,7 +28,9 @@ def opened_dump(
     Raises `NotFound` if there is no such path.
     """
     mount = Mount(str(PurePosixPath(path)), "/dump", read_only=True)
-    spec = ContainerSpec(name="", image=image, command=("true",), mounts=(mount,), network="none")
+    spec = ContainerSpec(
+        name="", image=image, command=("true",), mounts=(mount,), network="none", read_only=True
+    )
     with created_probe(engine, stack, spec) as name:
         if _has(engine, name, "/dump/PG_VERSION"):
             yield None

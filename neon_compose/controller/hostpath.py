@@ -85,6 +85,7 @@ def _run(engine: Engine, stack: str, image: str, base: str, arguments: tuple[str
         user="0:0",
         cap_add=_CAPS,
         network="none",
+        read_only=True,
     )
     lines = run_probe(engine, stack, spec)
     try:
