@@ -8,7 +8,8 @@ Left out, because Postgres makes it anew or because it belongs to one server and
 configuration (postgresql*.conf, pg_hba, pg_ident) and everything else at the top that is not Postgres's
 data; pg_internal.init (a cache), pg_stat_tmp, pgsql_tmp, pg_dynshmem, pg_notify, pg_serial, pg_snapshots,
 pg_subtrans (reset at start), pg_replslot, pg_logical/{snapshots,mappings} (slots don't survive), WAL but
-the segments of the checkpoint, temporary relations (removed at start).
+the segments of the checkpoint, temporary relations (removed at start), and pg_stat, as after a crash: by
+what one server counted, autovacuum would go to work in every new branch, and its commits are writes.
 
 Unlogged relations: after a crash Postgres copies each _init fork over the main fork and removes the rest
 (ResetUnloggedRelations). A layer of a clean shutdown opens with state "shut down", for which Postgres
@@ -35,7 +36,8 @@ _TOP = {
     *("pg_stat", "pg_stat_tmp", "pg_tblspc"),
 }
 _EMPTIED = {
-    *("pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"),
+    *("pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp"),
+    *("pg_subtrans",),
     *("pg_logical/snapshots", "pg_logical/mappings", "pg_wal/archive_status", "pg_wal/summaries"),
 }
 _UNFINISHED = ("backup_label", "recovery.signal", "standby.signal", "postmaster.pid")

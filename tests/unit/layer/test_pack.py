@@ -168,6 +168,7 @@ def test_temporary_relations_and_caches_are_left_out(tmp_path: Path) -> None:
         "global/pg_internal.init": A,
         "base/pgsql_tmp/pgsql_tmp1.0": A,
         "pg_replslot/mine/state": A,
+        "pg_stat/pgstat.stat": A,
         "pg_stat_tmp/x": A,
         "pg_logical/snapshots/1.snap": A,
         "pg_wal/000000010000000000000001": A,
@@ -184,7 +185,7 @@ def test_temporary_relations_and_caches_are_left_out(tmp_path: Path) -> None:
     assert {entry.name for entry in read_tar_cached(layer.meta)} == {
         *("PG_VERSION", "base", "base/5", "global", "global/pg_control", "pg_xact", "pg_xact/0000"),
         *("pg_wal", f"pg_wal/{WAL_FILE}", "pg_wal/archive_status", "pg_replslot", "pg_tblspc"),
-        *("pg_logical", "pg_logical/snapshots", "pg_stat_tmp"),
+        *("pg_logical", "pg_logical/snapshots", "pg_stat", "pg_stat_tmp"),
     }
     assert set(read_back(mapped(layer), layer)) == {"base/5/1"}
 
