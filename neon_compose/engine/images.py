@@ -191,7 +191,7 @@ def _build(image: Planned, dockerfile: str, parents: Mapping[str, str]) -> Build
 def _alone(image: str) -> Iterator[None]:
     """Keep other processes of this user from building the same image at the same time."""
     folder = settings.state_home()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # tokens come to lie here
     with (folder / f"image-{image}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the close, also of a process that was killed
         yield

@@ -201,7 +201,7 @@ def processes(stack: Stack) -> Iterator[tuple[str, Path]]:
 
 
 def test_no_secret_is_in_a_command_line_or_an_environment(stack: Stack, secrets: dict[str, str]) -> None:
-    """MinIO alone keeps its own root password in its environment: it puts it there itself."""
+    """As the kernel has them, of every process that runs."""
     seen = 0
     for name, process in processes(stack):
         try:
