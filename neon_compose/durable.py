@@ -105,6 +105,25 @@ def sweep(folder: Path) -> list[Path]:
     return [path for path in leftovers if _remove_if_dead(path)]
 
 
+def abandoned(folder: Path) -> list[Path]:
+    """What `sweep` would remove from `folder`; changes nothing."""
+    return sorted(path for path in folder.glob(f".*{SUFFIX}") if path.is_file() and _is_dead(path))
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return path.exists()
+
+
 def _remove_if_dead(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -135,4 +154,7 @@ def _open_locked(target: Path, mode: int) -> tuple[Path, int]:
             if error.errno != errno.EWOULDBLOCK:
                 os.close(fd)
                 raise
-        os.close(fd)  # a sweep came between our open and our lock, and took the file: make another
+        # A sweep came between our open and our lock and took the file, or `abandoned` looked at it and
+        # took nothing: make another.
+        path.unlink(missing_ok=True)
+        os.close(fd)

@@ -46,6 +46,7 @@ from neon_compose.wire.pageserver import (
     ComputeStatus,
     Credentials,
     LaidOut,
+    Leftover,
     Opened,
     Prepared,
     SettingValue,
@@ -475,6 +476,9 @@ class FakePageserver:
 
     def credentials(self) -> Credentials:
         return Credentials(role="neon_admin", password="s3:cret/", database="postgres")
+
+    def leftovers(self) -> list[Leftover]:
+        return [Leftover(kind="scratch", name=name, why="a fetch") for name in self._store.fetches]
 
     def initialise(self) -> Iterator[ndjson.Event]:
         with self._change("initialise"):

@@ -1,4 +1,4 @@
-"""/stack, /status, /components, /healthz: the stack as a whole."""
+"""/stack, /status, /components, /leftovers, /healthz: the stack as a whole."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from neon_compose.api import streams
 from neon_compose.api.deps import ContainerName, DryRun, SiteOf, planned
 from neon_compose.api.problems import responses
-from neon_compose.controller import stack, status
-from neon_compose.wire.rest import ComponentOut, PlanOut, StackIn, StatusOut
+from neon_compose.controller import leftovers, stack, status
+from neon_compose.wire.rest import ComponentOut, LeftoverOut, PlanOut, StackIn, StatusOut
 
 router = APIRouter(tags=["stack"])
 
@@ -38,6 +38,12 @@ def list_components(site: SiteOf) -> list[ComponentOut]:
 @router.get("/components/{component}", responses=responses(404))
 def show_component(site: SiteOf, component: ContainerName) -> ComponentOut:
     return status.component(site, component)
+
+
+@router.get("/leftovers", responses=responses())
+def list_leftovers(site: SiteOf) -> list[LeftoverOut]:
+    """What is there and shouldn't be; what running requests work on is left out."""
+    return leftovers.find(site)
 
 
 @router.put("/stack", responses={**responses(400, 409, 413, 422), **_NDJSON}, response_model=PlanOut)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +20,7 @@ from neon_compose.cli.lookup import controller_of
 from neon_compose.cli.session import Session, give
 from neon_compose.cli.up import FIRST_IMAGES, LATER_IMAGE, Images
 from neon_compose.engine import labels
-from neon_compose.engine.runtime import Container, Network, Volume, World
+from neon_compose.engine.runtime import World
 from neon_compose.errors import NeonError
 
 OLDEST_ENGINE = (20, 10)
@@ -51,38 +50,6 @@ def report(session: Session, output: Output) -> bool:
     findings = list(examine(session, session.outside.images()))
     give(render.as_json([asdict(one) for one in findings]) if output is Output.JSON else _readable(findings))
     return not any(one.verdict is Verdict.WRONG for one in findings)
-
-
-def list_stacks(session: Session, output: Output) -> None:
-    """What every stack has on this engine, found by label."""
-    rows = stacks_of(session.engine.observe(None))
-    columns: render.Columns = {
-        name.upper(): name for name in ("stack", "up", "containers", "networks", "volumes")
-    }
-    give(render.as_json(rows) if output is Output.JSON else render.as_table(rows, columns))
-
-
-def stacks_of(world: World) -> list[dict[str, object]]:
-    """One row per stack: how many of each kind, and whether its controller runs."""
-    found: dict[str, Counter[str]] = {}
-    kinds: dict[str, Sequence[Container | Network | Volume]] = {
-        "containers": world.containers,
-        "networks": world.networks,
-        "volumes": world.volumes,
-    }
-    for kind, things in kinds.items():
-        for one in things:
-            if stack := one.labels.get(labels.STACK):
-                found.setdefault(stack, Counter())[kind] += 1
-    return [
-        {"stack": stack, "up": _is_up(world, stack), **{kind: counts[kind] for kind in kinds}}
-        for stack, counts in sorted(found.items())
-    ]
-
-
-def _is_up(world: World, stack: str) -> bool:
-    controller = controller_of(_only(world, stack))
-    return controller is not None and controller.running
 
 
 def examine(session: Session, images: Images) -> Iterator[Finding]:

@@ -57,14 +57,15 @@ def logs(
 def doctor(
     ctx: typer.Context,
     leftovers: Annotated[
-        bool, typer.Option("--leftovers", help="List what every stack has on this engine.")
+        bool, typer.Option("--leftovers", help="List what is there and shouldn't be.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what is wrong with the machine, the engine or the stack."""
-    from neon_compose.cli.doctor import list_stacks, report
+    from neon_compose.cli.doctor import report
+    from neon_compose.cli.leftovers import list_leftovers
 
     if leftovers:
-        list_stacks(of(ctx), output)
+        list_leftovers(of(ctx), output)
     elif not report(of(ctx), output):
         raise typer.Exit(5)

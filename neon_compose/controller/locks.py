@@ -89,6 +89,11 @@ class Locks:
         with self._mutex:
             return sum(other.joiners for other in self._running if name in other.alone)
 
+    def names(self) -> frozenset[str]:
+        """All that running requests hold, alone or with others."""
+        with self._mutex:
+            return frozenset().union(*(one.alone | one.shared for one in self._running))
+
     def idle(self, besides: str) -> bool:
         """Whether nothing runs but what holds `besides`."""
         with self._mutex:

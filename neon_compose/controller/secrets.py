@@ -30,6 +30,7 @@ def ensure_secrets(state: Path) -> Secrets:
     """All secrets under `state`, the missing ones made. Durable on return."""
     folder = state / FOLDER
     durable.make_folder(folder)
+    durable.sweep(folder)
     return Secrets(**{name: _ensure(folder / name, _bytes(name)) for name in Secrets.__annotations__})
 
 

@@ -67,6 +67,10 @@ def _storage_routes(routes: APIRouter, service: Service) -> None:
     def status() -> wire.StorageStatus:
         return service.status()
 
+    @routes.get("/leftovers")
+    def leftovers() -> list[wire.Leftover]:
+        return service.leftovers()
+
     @routes.get("/credentials")
     def credentials() -> wire.Credentials:
         return service.credentials()

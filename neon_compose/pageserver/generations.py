@@ -42,7 +42,7 @@ class Generation:
 
 class Generations:
     def __init__(self, root: Path, scratch: Path) -> None:
-        self._root = root
+        self.root = root
         self._scratch = scratch
 
     def of(self, pg: str) -> list[Generation]:
@@ -53,7 +53,7 @@ class Generations:
     def ids(self, pg: str) -> list[str]:
         """The folders of a pg, readable or not."""
         try:
-            return sorted(path.name for path in (self._root / pg).iterdir() if is_generation(path.name))
+            return sorted(path.name for path in (self.root / pg).iterdir() if is_generation(path.name))
         except FileNotFoundError:
             return []
 
@@ -63,12 +63,12 @@ class Generations:
     def pgs(self) -> list[str]:
         """Names of the pgs that have a folder."""
         try:
-            return sorted(path.name for path in self._root.iterdir() if path.is_dir())
+            return sorted(path.name for path in self.root.iterdir() if path.is_dir())
         except FileNotFoundError:
             return []
 
     def paths(self, pg: str, generation: str) -> ComputePaths:
-        return ComputePaths(self._root / pg / generation)
+        return ComputePaths(self.root / pg / generation)
 
     def read(self, pg: str, generation: str) -> Generation:
         paths = self.paths(pg, generation)
@@ -92,12 +92,12 @@ class Generations:
         target = self._scratch / f"discarded-{pg}-{generation}-{secrets.token_hex(4)}"
         self.paths(pg, generation).root.rename(target)
         with suppress(OSError):  # another generation is there
-            (self._root / pg).rmdir()
+            (self.root / pg).rmdir()
         shutil.rmtree(target, ignore_errors=True)
 
     def discard_all(self, pg: str) -> None:
         """Everything of a pg, readable or not."""
-        folder = self._root / pg
+        folder = self.root / pg
         if folder.exists():
             target = self._scratch / f"discarded-{pg}-{secrets.token_hex(4)}"
             folder.rename(target)

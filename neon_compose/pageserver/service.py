@@ -21,7 +21,7 @@ from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.objectstore.local import LocalStore
-from neon_compose.pageserver import restore
+from neon_compose.pageserver import leftovers, restore
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
@@ -94,6 +94,10 @@ class Service:
     def credentials(self) -> wire.Credentials:
         doc = self.storage()
         return wire.Credentials(role=ADMIN, password=doc.admin_password, database=doc.default_database)
+
+    def leftovers(self) -> list[wire.Leftover]:
+        parts = self._parts
+        return list(leftovers.find(parts.store, parts.claims.generations, parts.scratch))
 
     def initialise(self, job: Job) -> dict[str, Any]:
         with self._only_maker("initialise"):

@@ -89,6 +89,14 @@ class Snapshot(_Response):
     created_at: datetime
 
 
+class Leftover(_Response):
+    """Something under /storage or /work that nothing needs. A running request's own things look the same."""
+
+    kind: str  # "file", "branch", "snapshot", "layer", "compute data", …
+    name: str
+    why: str
+
+
 # ---- computes ------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from neon_compose.wire.pageserver import (
     InitialiseRequest,
     LaidOut,
     LayoutRequest,
+    Leftover,
     Opened,
     OpenRequest,
     Prepared,
@@ -43,6 +44,7 @@ _MARGIN_S = 5.0  # the server gives up first, and says why
 _BRANCHES = TypeAdapter(list[Branch])
 _SNAPSHOTS = TypeAdapter(list[Snapshot])
 _COMPUTES = TypeAdapter(list[ComputeStatus])
+_LEFTOVERS = TypeAdapter(list[Leftover])
 
 
 class PageserverClient:
@@ -82,6 +84,10 @@ class PageserverClient:
 
     def credentials(self) -> Credentials:
         return Credentials.model_validate(self._look("/v1/credentials"))
+
+    def leftovers(self) -> list[Leftover]:
+        """What nothing needs any more; means something only while no request runs there."""
+        return _LEFTOVERS.validate_python(self._look("/v1/leftovers"))
 
     def initialise(self) -> Iterator[ndjson.Event]:
         """Make the storage if there is none; steps, then a `Result` holding a `StorageStatus`."""

@@ -191,6 +191,15 @@ class ComponentOut(_Response):
     outdated: bool = False  # made from another image than the stack's
 
 
+class LeftoverOut(_Response):
+    """GET /leftovers: a thing of the stack that nothing needs. `storage_name` if it lies in a storage."""
+
+    kind: str  # "container", "network", "volume", "document", "file", "branch", …
+    name: str
+    why: str
+    storage_name: str | None = None
+
+
 class StatusOut(_Response):
     """GET /status: the whole stack at a glance."""
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import docker
 import httpx
 import psycopg
 
+from neon_compose.errors import TimedOut
 from neon_compose.wait import Deadline, until
 
 LABEL = "dev.neon-compose.stack"
@@ -122,9 +124,44 @@ class Stack:
         found = self.containers() + self.docker.networks.list(filters=wanted)
         return [x.name for x in found] + [v.name for v in self.docker.volumes.list(filters=wanted)]
 
+    def misplaced(self) -> list[dict[str, Any]]:
+        """What the controller says is there and shouldn't be, once it has nothing to do any more."""
+        with self.http() as http:
+
+            def none_left() -> bool:
+                answer = http.get("/leftovers")
+                assert answer.status_code == 200, answer.text
+                last[:] = answer.json()
+                return not last
+
+            last: list[dict[str, Any]] = []
+            with suppress(TimedOut):  # pods are tidied in the background, and a test may end meanwhile
+                until("nothing to be left over", none_left, Deadline.after(30))
+            return last
+
+    def remains(self) -> list[str]:
+        """Everything on the engine that has this stack's label, or a name like its things have."""
+        engine = self.docker
+        found = [
+            *engine.containers.list(all=True, ignore_removed=True),
+            *engine.networks.list(),
+            *engine.volumes.list(),
+        ]
+        return sorted(
+            {one.name for one in found if one.name.startswith(f"{self.name}_")} | set(self.leftovers())
+        )
+
     def down_and_check(self) -> None:
+        """At a stack's end: nothing is there that shouldn't be, and `down -v` leaves nothing of it."""
+        misplaced = self.misplaced() if self.is_up() else []
         if self.leftovers():
             ran = self.run("down", "-v", "--yes")
             assert ran.code == 0, ran.err + self.logs()
-        assert self.leftovers() == []
+        assert self.remains() == []
         self.docker.close()
+        assert misplaced == []
+
+    def is_up(self) -> bool:
+        """Whether its controller runs and has the address that the command line knows."""
+        known = (self.folder / f"state/neon-compose/{self.name}.json").exists()
+        return known and any(one.status == "running" for one in self.containers("controller"))

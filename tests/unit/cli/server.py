@@ -28,6 +28,7 @@ class FakeServer:
     branches: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[tuple[str, str], NeonError] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
+    leftovers: list[dict[str, Any]] = field(default_factory=list)
     token: str = TOKEN
     calls: list[Call] = field(default_factory=list)
     received: bytes = b""
@@ -86,6 +87,8 @@ class FakeServer:
         match method, parts:
             case "GET", ["components"]:
                 return []
+            case "GET", ["leftovers"]:
+                return self.leftovers
             case "GET", ["status"]:
                 return {
                     "stack": "neon", "version": "0", "components": [], "problems": [],

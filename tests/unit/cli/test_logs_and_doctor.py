@@ -9,9 +9,10 @@ import pytest
 
 from neon_compose.cli.doctor import Verdict, check_disk, check_engine, check_leftovers, check_proxy
 from neon_compose.engine import labels
-from neon_compose.engine.runtime import ContainerSpec, NetworkSpec, VolumeSpec, World
+from neon_compose.engine.runtime import ContainerSpec, ContainerState, NetworkSpec, VolumeSpec, World
 from neon_compose.model.states import Component
 from tests.unit.cli.conftest import Cli
+from tests.unit.cli.server import FakeServer
 from tests.unit.cli.world import FakeImages, Machine
 
 
@@ -98,16 +99,32 @@ def test_parts_of_a_stack_without_a_controller_are_left_over(machine: Machine) -
     assert check_leftovers(World()).verdict is Verdict.OK
 
 
-def test_every_stack_of_the_engine_can_be_listed(cli: Cli, machine: Machine) -> None:
+def test_leftovers_are_what_the_controller_says_and_what_stacks_without_one_have(
+    cli: Cli, machine: Machine, server: FakeServer
+) -> None:
+    left = {"kind": "container", "name": "neon_probe_1", "why": "a probe", "storage_name": None}
+    server.leftovers = [left]
+    machine.engine.boxes["neon_controller"].state = ContainerState.RUNNING
+    machine.engine.ensure_volume(VolumeSpec("neon_state", labels.resource_labels("neon")))
     machine.engine.ensure_volume(VolumeSpec("old_state", labels.resource_labels("old")))
     machine.engine.ensure_volume(VolumeSpec("of-somebody-else"))
-    machine.engine.start("neon_pod_0")
+    machine.engine.create(
+        ContainerSpec("old_pod_0", "image", Component.POD, labels.component_labels("old", Component.POD))
+    )
     ran = cli("doctor", "--leftovers", "-o", "json", engine=lambda: machine.engine)
     assert ran.code == 0
-    assert json.loads(ran.out) == [
-        {"stack": "neon", "up": False, "containers": 3, "networks": 0, "volumes": 0},
-        {"stack": "old", "up": False, "containers": 0, "networks": 0, "volumes": 1},
+    found = json.loads(ran.out)
+    assert found[0] == {"stack": "neon", **left}
+    assert [(one["stack"], one["kind"], one["name"]) for one in found[1:]] == [
+        ("old", "container", "old_pod_0"),
+        ("old", "volume", "old_state"),
     ]
+
+
+def test_leftovers_of_a_stack_whose_controller_is_dead_are_not_made_up(cli: Cli, machine: Machine) -> None:
+    ran = cli("doctor", "--leftovers", "-o", "json", engine=lambda: machine.engine)
+    assert (ran.code, json.loads(ran.out)) == (0, [])
+    assert "controller is created" in ran.err
 
 
 def test_too_little_disk_is_wrong_and_unknown_is_a_note() -> None:
