@@ -15,6 +15,7 @@ from neon_compose.controller.pageservers import Pageservers
 from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
 from tests.fakes import FakeEngine, FakePageservers, FakeStore, Faults
+from tests.kills.mortal import Life, Mortal
 
 STACK = "t"
 IMAGES = {name: f"neon-compose-{name}:1" for name in ("base", "controller", "pageserver", "compute", "minio")}
@@ -36,9 +37,20 @@ class Fixture:
         files = sorted(str(path) for path in self.host.rglob("*") if path.is_file())
         return self.engine.contents(), self.site.documents.read(), deepcopy(stores), files
 
-    def again(self) -> Site:
-        """Another controller over the same state, as after a crash."""
-        return _site(self.site.documents.root, self.engine, self.pageservers)
+    def again(self, life: Life | None = None) -> Site:
+        """Another controller over the same state, as after a crash; with `life`, one that can be killed."""
+        root = self.site.documents.root
+        if life is None:
+            return _site(root, self.engine, self.pageservers)
+        return Site(
+            stack=STACK,
+            engine=Mortal(self.engine, life),
+            documents=Mortal(FaultyDocuments(root, self.engine.faults), life),
+            secrets=ensure_secrets(root),
+            pageservers=Pageservers(lambda address: Mortal(self.pageservers.make(address), life)),
+            state_path="/state",
+            fault=life.moment,
+        )
 
 
 class FaultyDocuments(Documents):

@@ -4,6 +4,7 @@ NEON_STACK   the stack's name               NEON_STATE  its state volume, defaul
 NEON_IMAGES  JSON, component -> image tag   NEON_HOSTS  more names the API answers to, by commas
 NEON_SELF    the controller's own container, empty outside of one
 NEON_LISTEN  address:port, default 0.0.0.0:3000
+NEON_FAULTS  moments at which it kills itself, for tests (controller.faults)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import uvicorn
 
 from neon_compose import log, settings
 from neon_compose.api.app import create_app
+from neon_compose.controller import faults
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import over_http
@@ -70,6 +72,7 @@ def make_site() -> Site:
         pageservers=over_http(secrets.internal_token),
         state_path=_state_on_engine(engine, stack, root, me),
         me=me,
+        fault=faults.armed(settings.text("NEON_FAULTS"), root),
     )
 
 

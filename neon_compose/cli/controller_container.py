@@ -67,6 +67,7 @@ def spec(want: Wanted, port: int) -> ContainerSpec:
             "NEON_SELF": name,
             "NEON_HOSTS": ",".join(want.hosts),
             "NEON_IMAGES": json.dumps(dict(want.images), sort_keys=True),
+            **({"NEON_FAULTS": faults} if (faults := settings.text("NEON_FAULTS")) else {}),
         },
         mounts=(Mount(f"{want.stack}_state", "/state"), Mount(_socket(), SOCKET)),
         publish=(Publish(PORT, want.bind, port),),

@@ -54,7 +54,10 @@ def bring_up(
         for pg in (pg_in(*named) for named in file.pgs.items()):
             progress.attempt(f"pg {pg.name}", partial(pgs.put, site, pg))
     named = file.pgs if file is not None else {}
-    wanted = [pg for pg in site.documents.read().pgs.values() if pg.wanted is Wanted.RUNNING]
+    pgs_now = site.documents.read().pgs.values()
+    half = [pg for pg in pgs_now if pg.ending or pg.wanted is Wanted.STOPPED]
+    _each(site, progress, "pg", half, lambda pg: pgs.finish(site, pg.name))
+    wanted = [pg for pg in pgs_now if pg.wanted is Wanted.RUNNING and not pg.ending]
     _each(site, progress, "pg", [pg for pg in wanted if pg.name not in named], partial(_start, site))
     _bring_minio(site, documents, progress)
 
@@ -76,12 +79,13 @@ def _serve_all(site: Site, progress: Progress, which: Callable[[str], bool]) -> 
 
 
 def _serve(site: Site, doc: StorageDoc) -> None:
-    """The pageserver of a document runs; an attach that a crash cut off is undone."""
+    """The pageserver of a document runs; an attach that a crash cut off is undone, a detach finished."""
 
     def work() -> None:
         site.refuse_while_stopping()
         snap = site.snapshot()
-        steps = plan.plan_abandon(snap, doc) if doc.attaching else plan.plan_pageserver(snap, doc)
+        half = doc.attaching or doc.ending
+        steps = plan.plan_abandon(snap, doc) if half else plan.plan_pageserver(snap, doc)
         with site.execution(snap) as execution:
             execution.run(steps)
 
@@ -92,6 +96,7 @@ def _restore_pods(site: Site, progress: Progress) -> None:
     for name, error in pods.restore(site, site.documents.read().pgs.values()).items():
         progress.failed(f"pg {name}", error)
     progress.attempt("pod", partial(pods.top_up, site))
+    progress.attempt("pod", partial(pods.trim, site))
 
 
 def _start(site: Site, doc: PgDoc) -> None:

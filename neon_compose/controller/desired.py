@@ -41,6 +41,7 @@ class StorageDoc(_Document):
     """`attaching` until its first content is whole: found so after a crash, the attach is undone.
 
     `path` is what was asked for, `host_path` the folder that became the storage; both None for a volume.
+    `ending`: a detach has begun and is to be finished, with or without its data.
     `made`: the attach made the folder or volume; `fresh`: that held no storage before. Undoing the attach
     removes no more than that.
     """
@@ -52,13 +53,15 @@ class StorageDoc(_Document):
     made: bool = False
     fresh: bool = False
     attaching: bool = False
+    ending: Literal["keep", "purge"] | None = None
     storage_id: str | None = None  # of one in a folder, once it is known: folders get moved
     imported: str | None = None  # the engine-side path its content came from
     created_at: datetime
 
 
 class PgDoc(_Document):
-    """`ports` are those of the pod its port is in; `started` from its first start on."""
+    """`ports` are those of the pod its port is in; `started` from its first start on. `ending`: a destroy has
+    begun and is to be finished; "refuse" stops at writes, which then are still there."""
 
     name: str
     storage_name: str
@@ -70,6 +73,7 @@ class PgDoc(_Document):
     settings: dict[str, SettingValue] = Field(default_factory=dict)
     wanted: Wanted = Wanted.STOPPED
     started: bool = False
+    ending: Literal["refuse", "discard"] | None = None
     created_at: datetime
 
     @property

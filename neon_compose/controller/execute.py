@@ -2,7 +2,9 @@
 
 An `Execution` is a context. Before each step its undo is registered, so that an error, in whichever
 step and however far the step got, takes back what this execution made, the last thing first. An undo
-that fails is logged and the others go on. Undos remove only what the plan saw to be absent.
+that fails is logged and the others go on. Undos remove only what the plan saw to be absent. A step that
+destroys what can't be brought back is final: from then on there is only forward, and a document marked
+as `ending` says so to whoever comes after an error or a crash.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import assert_never
 
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import Documents
+from neon_compose.controller.faults import Fault, no_fault
 from neon_compose.controller.fetching import Origin, fetch, missing_socket
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.gate import pass_gate
@@ -47,6 +50,7 @@ class Tools:
     pageservers: Pageservers
     workers: ThreadPoolExecutor
     probe_image: Callable[[], str]
+    fault: Fault = no_fault
 
 
 def silent(_: Event) -> None:
@@ -101,6 +105,7 @@ class Execution:
             self._together(step)
             return
         name = f"{step.action} {step.target}"
+        self.tools.fault(f"before {name}")
         self.emit(Event(name=name, state="start"))
         began = monotonic_s()
         undo = self._undo_of(step)
@@ -112,6 +117,9 @@ class Execution:
             if error.code == "exists":
                 self._undos.remove(undo)
             raise
+        if step.final:
+            self._undos.clear()
+        self.tools.fault(f"after {name}")
         self.emit(Event(name=name, state="done", ms=round((monotonic_s() - began) * 1000, 1)))
 
     def _together(self, step: do.Together) -> None:

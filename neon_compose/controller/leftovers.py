@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from neon_compose import durable
 from neon_compose.controller import secrets, specs
-from neon_compose.controller.observe import Pod, Snapshot
+from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
-from neon_compose.controller.ports import parse_ports
 from neon_compose.controller.site import Site
 from neon_compose.engine import labels as label
 from neon_compose.engine.runtime import EVERYTHING, Container, ContainerState, Volume
@@ -24,6 +23,8 @@ from neon_compose.model.states import Component
 from neon_compose.wire.rest import LeftoverOut
 
 log = logging.getLogger(__name__)
+
+_CUT_OFF = "was cut off: the next up finishes it"
 
 
 @dataclass(frozen=True)
@@ -112,22 +113,12 @@ def _pods(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
     """Pods no pg has a port in, but for one of several ports, which is kept ready."""
     if not known.quiet:
         return
-    idle = [pod for pod in snap.pods() if not _is_used(snap, pod, known)]
+    used = known.reserved | snap.used_ports()
+    idle = [pod for pod in snap.pods() if used.isdisjoint(pod.ports)]
     ready = next((pod for pod in idle if len(pod.ports) > 1), None)
     for pod in idle:
         if pod is not ready:
             yield _left("container", pod.name, "no pg has a port of this pod")
-
-
-def _is_used(snap: Snapshot, pod: Pod, known: _Known) -> bool:
-    """Also by a running compute that keeps its old port until its restart."""
-    kept = {
-        port
-        for one in snap.world.of(Component.COMPUTE)
-        if one.running
-        for port in parse_ports(one.labels.get(label.PORTS, ""))
-    }
-    return not (known.reserved | kept).isdisjoint(pod.ports)
 
 
 def _networks(snap: Snapshot) -> Iterator[LeftoverOut]:
@@ -158,13 +149,19 @@ def _is_kept(snap: Snapshot, volume: Volume, storage: str, known: _Known) -> boo
 
 def _documents(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
     for storage in snap.desired.storages.values():
-        if storage.attaching and f"storage/{storage.name}" not in known.busy:
+        if f"storage/{storage.name}" in known.busy:
+            continue
+        if storage.attaching:
             yield _left(
                 "document", f"storage {storage.name}", "its attach was cut off: the next up undoes it"
             )
+        elif storage.ending:
+            yield _left("document", f"storage {storage.name}", f"its detach {_CUT_OFF}")
     for pg in snap.desired.pgs.values():
         if pg.storage_name not in known.storages:
             yield _left("document", f"pg {pg.name}", f'there is no storage "{pg.storage_name}"')
+        elif pg.ending and f"pg/{pg.name}" not in known.busy:
+            yield _left("document", f"pg {pg.name}", f"its destroy {_CUT_OFF}")
 
 
 def _files(site: Site) -> Iterator[LeftoverOut]:

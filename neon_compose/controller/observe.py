@@ -65,6 +65,13 @@ class Snapshot:
             raise Conflict(
                 f'storage "{name}" is being attached', hint="Try again when it is done.", code="busy"
             )
+        if doc.ending:
+            raise Conflict(
+                f'storage "{name}" is being detached',
+                detail="That was begun and did not come to its end.",
+                hint=f"Finish it: neon-compose storage detach -n {name}; the next up does too.",
+                code="ending",
+            )
         return doc
 
     def pg(self, name: str) -> PgDoc:
@@ -124,14 +131,16 @@ class Snapshot:
         return next((pod for pod in self.pods() if port in pod.ports), None)
 
     def free_ports(self) -> list[int]:
-        """Ports that a running pod of several publishes and no pg has, ascending.
-
-        A compute keeps the port it was started with until its restart, whatever its document says now.
-        """
-        taken = {pg.port for pg in self.desired.pgs.values()}
-        taken |= {_port(one) for one in self.world.of(Component.COMPUTE) if one.running}
+        """Ports that a running pod of several publishes and no pg has, ascending."""
+        taken = self.used_ports()
         several = (pod for pod in self.pods() if pod.running and len(pod.ports) > 1)
         return sorted(port for pod in several for port in pod.ports if port not in taken)
+
+    def used_ports(self) -> set[int]:
+        """Of all pgs. A compute keeps the port it was started with until its restart, whatever its document
+        says now."""
+        running = (one for one in self.world.of(Component.COMPUTE) if one.running)
+        return {pg.port for pg in self.desired.pgs.values()} | {_port(one) for one in running}
 
     def left_pod(self, doc: PgDoc) -> Pod | None:
         """The one-port pod of a port that `doc` no longer has."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from neon_compose.controller import branches, plan, pods, render
+from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.execute import silent
 from neon_compose.controller.observe import Snapshot
@@ -21,9 +22,9 @@ from neon_compose.controller.pgrules import (
 from neon_compose.controller.serving import served
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
-from neon_compose.errors import NeonError
+from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.source import Source, parse_source
-from neon_compose.model.states import PgState
+from neon_compose.model.states import PgState, Wanted
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
@@ -110,6 +111,9 @@ def _put(
     if not dry_run:
         snap = served(site, snap, request.storage_name)
     before = snap.desired.pgs.get(request.name)
+    if before is not None and before.ending and not dry_run:
+        _finish_destroy(site, snap, before)
+        snap, before = site.snapshot(), None
     if before is not None:
         refuse_other_identity(before, request, branch)
     note, start = None, None
@@ -184,6 +188,7 @@ def act(
 def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> PgOut | Plan:
     snap = site.snapshot()
     doc = snap.pg(name)
+    _refuse_ending(doc)
     pod_steps = Plan()
     if verb is not PgVerb.STOP:
         site.refuse_while_stopping()
@@ -211,14 +216,21 @@ def _plan_of(site: Site, snap: Snapshot, doc: PgDoc, verb: PgVerb) -> Plan:
 
 def _start_plan(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:
     """With its branch made if a crash came between its document and its branch."""
-    if doc.from_ is None or doc.started:
-        return plan.plan_start(snap, doc)
+    return plan.plan_start(snap, doc, _missing_start(site, snap, doc))
+
+
+def _missing_start(site: Site, snap: Snapshot, doc: PgDoc) -> plan.BranchStart | None:
+    """Where its branch is to be made, None if that is there or can't be missing.
+
+    A start is written down before it makes the branch, and its container comes after that.
+    """
+    if doc.from_ is None or (doc.started and snap.compute(doc.name) is not None):
+        return None
     source = parse_source(doc.from_)
     known = branches.known(site, snap, doc.storage_name, source)
     if doc.branch in known.get(doc.storage_name, {}):
-        return plan.plan_start(snap, doc)
-    start = branches.start_of(snap, doc.storage_name, doc.branch, source, known)
-    return plan.plan_start(snap, doc, start)
+        return None
+    return branches.start_of(snap, doc.storage_name, doc.branch, source, known)
 
 
 def _with_pod(site: Site, snap: Snapshot, doc: PgDoc) -> Snapshot:
@@ -245,6 +257,44 @@ def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = Fals
         return steps
 
     return _locked(site, name, f"destroy pg {name} {discard_writes} {dry_run}", work)
+
+
+def finish(site: Site, name: str) -> None:
+    """What a controller that died in a request about the pg left half done is brought to its end: a destroy,
+    a stop, or making its branch."""
+
+    def work() -> None:
+        snap = site.snapshot()
+        doc = snap.pg(name)
+        if doc.ending:
+            _finish_destroy(site, snap, doc)
+        elif doc.wanted is Wanted.STOPPED:
+            with site.execution(snap) as execution:
+                execution.run(plan.plan_stop(snap, doc) + _missing_branch(site, snap, doc))
+
+    _locked(site, name, f"finish pg {name}", work)
+
+
+def _finish_destroy(site: Site, snap: Snapshot, doc: PgDoc) -> None:
+    with site.execution(snap) as execution:
+        execution.run(plan.plan_destroy(snap, doc, discard_writes=doc.ending == "discard"))
+
+
+def _missing_branch(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:
+    start = _missing_start(site, snap, doc)
+    if start is None:
+        return Plan()
+    return Plan((do.PutBranch(doc.storage_name, doc.branch, start.origin, fresh=True),))
+
+
+def _refuse_ending(doc: PgDoc) -> None:
+    if doc.ending:
+        raise Conflict(
+            f'pg "{doc.name}" is being destroyed',
+            detail="That was begun and did not come to its end.",
+            hint=f"Finish it: neon-compose pg destroy -n {doc.name}; the next up does too.",
+            code="ending",
+        )
 
 
 def _locked(site: Site, name: str, what: str, work: Callable[[], T]) -> T:

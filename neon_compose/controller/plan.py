@@ -85,7 +85,8 @@ def plan_detach(snap: Snapshot, doc: StorageDoc, *, purge: bool) -> Plan:
             hint=f"Destroy them first: neon-compose pg destroy -n {sorted(pgs)[0]}",
             code="storage_in_use",
         )
-    steps: list[do.Step] = []
+    ending = doc.model_copy(update={"ending": "purge" if purge else "keep"})
+    steps: list[do.Step] = [do.PutDocument(ending, before=doc)] if ending != doc else []
     if (seen := snap.pageserver(doc.name)) is not None:
         steps += [do.StopContainer(seen.name, specs.PAGESERVER_STOP_S), do.Remove(seen.name)]
     steps.append(do.Remove(specs.work_volume(snap.stack, doc.name).name, Kind.VOLUME))
@@ -97,8 +98,9 @@ def plan_detach(snap: Snapshot, doc: StorageDoc, *, purge: bool) -> Plan:
 
 
 def plan_abandon(snap: Snapshot, doc: StorageDoc) -> Plan:
-    """What a controller that died in the middle of an attach left behind goes."""
-    return plan_detach(snap, doc, purge=doc.fresh)
+    """What a controller that died in the middle of an attach or a detach left behind goes."""
+    purge = doc.ending == "purge" if doc.ending else doc.fresh
+    return plan_detach(snap, doc, purge=purge)
 
 
 # ---- pgs
@@ -212,7 +214,10 @@ def plan_restart(snap: Snapshot, doc: PgDoc) -> Plan:
 
 
 def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
-    """Its data goes first, since that may be refused; the branch stays. Refused while it runs."""
+    """Its data goes first, since that may be refused; the branch stays. Refused while it runs.
+
+    The document goes last: until then it says what is to be finished, and keeps its port from others.
+    """
     seen = snap.compute(doc.name)
     if seen is not None and seen.running:
         raise Conflict(
@@ -221,14 +226,15 @@ def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
             hint=f"Stop it first: neon-compose pg stop -n {doc.name}",
             code="pg_running",
         )
-    steps: list[do.Step] = [do.DeleteCompute(doc, discard_writes=discard_writes)]
+    ending = doc.model_copy(update={"ending": "discard" if discard_writes else "refuse"})
+    steps: list[do.Step] = [do.PutDocument(ending, before=doc)] if ending != doc else []
+    steps.append(do.DeleteCompute(doc, discard_writes=discard_writes))
     if seen is not None:
         steps.append(do.Remove(seen.name))
-    steps.append(do.DropDocument(doc))
     pod = snap.pod_of(doc.port)
     if pod is not None and len(pod.ports) == 1:
         steps.append(do.Remove(pod.name, why="it was for this pg's port alone"))
-    return Plan(tuple(steps))
+    return Plan((*steps, do.DropDocument(doc)))
 
 
 # ---- branches

@@ -127,7 +127,7 @@ def top_up(site: Site, at_least: int = _FEW) -> None:
 
 
 def trim(site: Site) -> None:
-    """Remove pods of several ports that no pg uses, but for one: publishing ports is slow to undo."""
+    """Remove pods that no pg uses, but for one of several ports: publishing ports is slow to undo."""
     with site.pods_mutex:
         while (pod := _retire(site)) is not None:
             try:
@@ -141,6 +141,11 @@ def _retire(site: Site) -> Pod | None:
     """An idle pod that is one too many; nobody gets a port of it from now on."""
     with site.ports_mutex:
         snap = site.snapshot()
+        used = snap.used_ports() | site.reserved_ports
+        alone = next((pod for pod in snap.pods() if len(pod.ports) == 1 and pod.ports[0] not in used), None)
+        if alone is not None:  # its maker died before its pg's document was written, or after that went
+            site.reserved_ports |= set(alone.ports)
+            return alone
         free = set(snap.free_ports()) - site.reserved_ports
         idle = [pod for pod in snap.pods() if len(pod.ports) > 1 and free.issuperset(pod.ports)]
         if len(idle) < 2:

@@ -127,8 +127,14 @@ def storage_out(
         snapshots=status.snapshots if status else [],
         size_bytes=status.size_bytes if status else None,
         created_at=doc.created_at,
-        note=note or ("it is being attached" if doc.attaching else None),
+        note=note or _half(doc),
     )
+
+
+def _half(doc: StorageDoc) -> str | None:
+    if doc.attaching:
+        return "it is being attached"
+    return "it is being detached" if doc.ending else None
 
 
 def _storage_state(container: Container | None, status: StorageStatus | None) -> StorageState:

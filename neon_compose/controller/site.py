@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.execute import Execution, Tools, silent
+from neon_compose.controller.faults import Fault, no_fault
 from neon_compose.controller.locks import Locks
 from neon_compose.controller.observe import Phase, Snapshot, observe
 from neon_compose.controller.pageservers import Pageserver, Pageservers
@@ -37,6 +38,7 @@ class Site:
     pageservers: Pageservers
     state_path: str
     me: str | None = None
+    fault: Fault = no_fault
     locks: Locks = field(default_factory=Locks)
     workers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
@@ -69,7 +71,13 @@ class Site:
             if (address := snap.address(snap.pageserver(name))) is not None
         }
         tools = Tools(
-            self.stack, self.engine, self.documents, self.pageservers, self.workers, self.probe_image
+            self.stack,
+            self.engine,
+            self.documents,
+            self.pageservers,
+            self.workers,
+            self.probe_image,
+            self.fault,
         )
         return Execution(tools, addresses, emit, chunks)
 
@@ -82,7 +90,7 @@ class Site:
         found = {
             name: snap.address(snap.pageserver(name))
             for name, doc in snap.desired.storages.items()
-            if not doc.attaching
+            if not doc.attaching and not doc.ending
         }
         return {name: self.pageservers.at(address) for name, address in found.items() if address}
 

@@ -24,6 +24,11 @@ class Step:
     def target(self) -> str:
         raise NotImplementedError
 
+    @property
+    def final(self) -> bool:
+        """Whether nothing before it is undone once it is done."""
+        return False
+
 
 # ---- documents
 
@@ -106,6 +111,10 @@ class Remove(_Named):
     def target(self) -> str:
         return f"{self.kind} {self.name}"
 
+    @property
+    def final(self) -> bool:
+        return self.kind is Kind.VOLUME
+
 
 @dataclass(frozen=True)
 class MakePod(_Named):
@@ -128,6 +137,10 @@ class PurgeFolder(_Named):
 
     action = "purge folder"
     made: bool = False
+
+    @property
+    def final(self) -> bool:
+        return True
 
 
 # ---- a storage
@@ -251,6 +264,10 @@ class Open(_Compute):
 class DeleteCompute(_Compute):
     action = "delete data of"
     discard_writes: bool = False
+
+    @property
+    def final(self) -> bool:
+        return True
 
 
 # ---- structure

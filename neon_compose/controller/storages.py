@@ -122,7 +122,7 @@ def _attach(
     site.refuse_while_stopping()
     snap = site.snapshot(EVERYTHING)
     doc = snap.desired.storages.get(request.name)
-    if doc is not None and doc.attaching:  # a controller died in the middle of it
+    if doc is not None and (doc.attaching or doc.ending):  # a controller died in the middle of it
         with site.execution(snap) as execution:
             execution.run(plan.plan_abandon(snap, doc))
         snap, doc = site.snapshot(EVERYTHING), None

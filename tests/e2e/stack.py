@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import docker
@@ -20,6 +21,7 @@ from neon_compose.errors import TimedOut
 from neon_compose.wait import Deadline, until
 
 LABEL = "dev.neon-compose.stack"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 PROGRAM = Path(sys.executable).with_name("neon-compose")
 
 
@@ -49,9 +51,15 @@ class Stack:
         (folder / "neon-compose.yaml").write_text(f"name: {name}\n{stack_file}")
         self.docker = docker.from_env()
 
-    def run(self, *args: str, stdin: str | None = None, timeout_s: float = 600) -> Ran:
-        """Run `neon-compose ARGS` in the stack's folder."""
-        env = os.environ | {"XDG_STATE_HOME": str(self.folder / "state")}
+    def run(
+        self,
+        *args: str,
+        stdin: str | None = None,
+        timeout_s: float = 600,
+        env: Mapping[str, str] = NO_VARIABLES,
+    ) -> Ran:
+        """Run `neon-compose ARGS` in the stack's folder, with `env` added to ours."""
+        env = os.environ | {"XDG_STATE_HOME": str(self.folder / "state"), **env}
         done = subprocess.run(
             [PROGRAM, *args],
             cwd=self.folder,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from neon_compose import durable
-from neon_compose.controller import leftovers, pgs, pods, specs, storages
+from neon_compose.controller import leftovers, pgs, specs, storages
 from neon_compose.engine.labels import component_labels, resource_labels
 from neon_compose.engine.runtime import ContainerSpec, Kind, NetworkSpec, VolumeSpec
 from neon_compose.model.states import Component, StorageType
@@ -29,8 +30,8 @@ def used(shop: Fixture) -> Fixture:
     pgs.act(shop.site, "stopped", PgAction(action=PgVerb.STOP))
     storages.attach(shop.site, StorageIn(name="gone", type=StorageType.NATIVE))
     storages.detach(shop.site, "gone", purge=False)
-    pods.top_up(shop.site)
-    pods.trim(shop.site)
+    shop.site.workers.shutdown(wait=True)  # no pod is tidied away under the test's hands
+    shop.site.workers = ThreadPoolExecutor(4)
     return shop
 
 
@@ -55,6 +56,16 @@ def aside_of_a_dead_writer(fixture: Fixture) -> None:
 def half_attached(fixture: Fixture) -> None:
     doc = fixture.site.documents.read().storages["shop"]
     fixture.site.documents.put(doc.model_copy(update={"attaching": True}))
+
+
+def half_detached(fixture: Fixture) -> None:
+    doc = fixture.site.documents.read().storages["shop"]
+    fixture.site.documents.put(doc.model_copy(update={"ending": "keep"}))
+
+
+def half_destroyed(fixture: Fixture) -> None:
+    doc = fixture.site.documents.read().pgs["stopped"]
+    fixture.site.documents.put(doc.model_copy(update={"ending": "refuse"}))
 
 
 def data_without_a_pg(fixture: Fixture) -> None:
@@ -95,6 +106,8 @@ def a_fetch(fixture: Fixture) -> None:
         (lambda f: f.engine.ensure_volume(specs.work_volume(STACK, "x")), [("volume", "t_work_x")]),
         (aside_of_a_dead_writer, [("file", "secrets/.token.0123.aside")]),
         (half_attached, [("document", "storage shop")]),
+        (half_detached, [("document", "storage shop")]),
+        (half_destroyed, [("document", "pg stopped")]),
         (data_without_a_pg, [("compute data", "lost")]),
         (a_fetch, [("scratch", "fetch-7")]),
     ],

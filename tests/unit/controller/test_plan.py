@@ -137,6 +137,7 @@ def test_a_pageserver_is_brought_to_its_spec(seen: tuple[Container, ...], expect
 
 def test_detaching_keeps_the_data() -> None:
     assert shown(plan.plan_detach(snap(pageserver()), SHOP, purge=False)) == [
+        "write document storage shop",
         "stop container t_storage_shop",
         "remove container t_storage_shop",
         "remove volume t_work_shop",
@@ -249,6 +250,7 @@ def test_restarting_brings_new_settings() -> None:
 def test_destroying_asks_the_pageserver_first() -> None:
     seen = snap(pageserver(), pod(), compute(up=False), pgs=(STOPPED,))
     assert shown(plan.plan_destroy(seen, STOPPED, discard_writes=False)) == [
+        "write document pg a",
         "delete data of pg a",
         "remove container t_pg_a",
         "remove document pg a",
@@ -258,9 +260,10 @@ def test_destroying_asks_the_pageserver_first() -> None:
 def test_a_pod_for_one_port_goes_with_its_pg() -> None:
     lone = container(Component.POD, "t_pod_1", pod="1", ports="16200")
     doc = STOPPED.model_copy(update={"port": 16200, "ports": "16200"})
-    assert shown(plan.plan_destroy(snap(pageserver(), lone, pgs=(doc,)), doc, discard_writes=False))[-1] == (
-        "remove container t_pod_1"
-    )
+    assert shown(plan.plan_destroy(snap(pageserver(), lone, pgs=(doc,)), doc, discard_writes=False))[-2:] == [
+        "remove container t_pod_1",
+        "remove document pg a",
+    ]
 
 
 def test_a_running_pg_is_not_destroyed() -> None:
