@@ -73,15 +73,15 @@ def write_settings(paths: ComputePaths, pg: str, port: int, settings: Mapping[st
     """Write postgresql.conf from our defaults and the checked user settings."""
     merged = {**conf.DEFAULTS, "cluster_name": pg, **settings, "port": str(port)}
     text = conf.render(merged.items(), "Written by neon-compose at every start; ALTER SYSTEM is kept.")
-    _replace(paths.data / "postgresql.conf", text)
+    _replace(paths.data / "postgresql.conf", text, durable=False)
     for name in _EMPTY_FILES:
         if not (paths.data / name).exists():
-            _replace(paths.data / name, "")
+            _replace(paths.data / name, "", durable=False)
     drop_lines(paths.data / _AUTO_CONF, conf.FORBIDDEN)
 
 
 def write_hba(paths: ComputePaths, text: str) -> None:
-    _replace(paths.data / "pg_hba.conf", text)
+    _replace(paths.data / "pg_hba.conf", text, durable=False)
 
 
 def drop_lines(auto_conf: Path, names: Iterable[str]) -> None:
@@ -90,7 +90,7 @@ def drop_lines(auto_conf: Path, names: Iterable[str]) -> None:
     lines = auto_conf.read_text().splitlines(keepends=True)
     kept = [line for line in lines if not _sets(line, unwanted)]
     if kept != lines:
-        _replace(auto_conf, "".join(kept))
+        _replace(auto_conf, "".join(kept), durable=True)  # the only copy of what ALTER SYSTEM set
 
 
 def _sets(line: str, names: set[str]) -> bool:
@@ -98,8 +98,8 @@ def _sets(line: str, names: set[str]) -> bool:
     return match is not None and match[1].lower() in names
 
 
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all after kill -9; on disk with the compute's next sync."""
+def _replace(path: Path, text: str, *, durable: bool) -> None:
+    """Whole or not at all after kill -9. What is not `durable` is written again at every start."""
     with aside(path) as file:
         file.write(text.encode())
-        file.rename(durable=False)
+        file.rename(durable=durable)

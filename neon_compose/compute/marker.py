@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from neon_compose import log
+from neon_compose.compute.paths import ComputePaths
 from neon_compose.durable import write_file
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -74,6 +75,7 @@ class Settler:
         self._waiting: set[Path] = set()
         self._busy = False
         self._changed = threading.Condition()
+        self._held: dict[Path, threading.Lock] = {}
 
     def settle(self, marker: Path) -> None:
         """Make `marker` appear once everything written before this call is on disk; returns at once."""
@@ -82,6 +84,12 @@ class Settler:
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._work_off, name="settler", daemon=True).start()
+
+    def holding(self, marker: Path) -> threading.Lock:
+        """While it is held, `marker` does not appear: what is written under it either is covered by the
+        marker's own sync of compute.json, or sees the marker and has to sync itself."""
+        with self._changed:
+            return self._held.setdefault(marker, threading.Lock())
 
     def idle(self, timeout_s: float) -> bool:
         """Wait until nothing is being synced; whether that came true. For tests and an orderly end."""
@@ -106,8 +114,19 @@ class Settler:
 
     def _mark(self, marker: Path) -> None:
         try:
-            write_file(marker, self._boot.encode() + b"\n")
+            with self.holding(marker):
+                _sync_record(marker.parent)
+                write_file(marker, self._boot.encode() + b"\n")
         except FileNotFoundError:
             _log.info("compute data was removed while it settled: %s", marker.parent)
         except OSError:
             _log.exception("could not write the marker %s", marker)
+
+
+def _sync_record(generation: Path) -> None:
+    """compute.json may have been replaced since the sync began; its folder is synced with the marker."""
+    fd = os.open(ComputePaths(generation).record, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -3,9 +3,11 @@
     {"format": 1, "pg", "generation", "branch_id", "tip", "stage", "boot_id", "start_lsn",
      "port", "expected_checkpoint", "crashed"}
 
-Replaced by rename, never in place, and not synced: the file and what it speaks of reach the disk by the
-same background sync, after which the marker appears. So without a marker of this boot nothing in a
-generation, this file included, is to be believed (`marker.py`), and with it everything is.
+Replaced by rename, never in place. Before there is a marker it is not synced: the file and what it speaks
+of reach the disk by the same background sync, after which the marker appears. So without a marker of this
+boot nothing in a generation, this file included, is to be believed (`marker.py`). With a marker everything
+is, so from then on the file is synced each time (`Settler.holding` keeps the two apart): else a power cut
+could leave it empty, and good data doubtful.
 
 Stages only go forward; a kill -9 between two leaves the earlier one, whose work is done again:
     PREPARED  the folder is there; whatever else is in it is an unfinished layout
@@ -53,12 +55,12 @@ class Record:
         return replace(self, stage=max(stage, self.stage))
 
 
-def write(path: Path, record: Record) -> None:
-    """Replace the file in one step; survives kill -9, not a power cut (see the module)."""
+def write(path: Path, record: Record, *, durable: bool = False) -> None:
+    """Replace the file in one step; survives kill -9, and a power cut if `durable` (see the module)."""
     document = {"format": _FORMAT, **asdict(record), "stage": record.stage.name.lower()}
     with aside(path) as file:
         file.write(json.dumps(document, indent=1).encode() + b"\n")
-        file.rename(durable=False)
+        file.rename(durable=durable)
 
 
 def read(path: Path) -> Record | None:

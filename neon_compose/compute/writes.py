@@ -57,7 +57,7 @@ class WriteScan:
     def _scan(self, wal: Path, start: Lsn, segments: Stamps) -> bool:
         first = _segment_of(start, segments)
         if first is None:
-            return True  # recycled: WAL has moved on by more than reading could
+            return True  # recycled: WAL has moved on by more than reading could; or lost
         # The segments are named because pg_waldump else learns the segment size from whichever file it
         # finds first, and a preallocated one says nothing.
         last = segments[-1].name
@@ -79,6 +79,8 @@ def _segment_of(start: Lsn, segments: Stamps) -> str | None:
         return None
     # A compute never changes its timeline (DESIGN 6), but an imported server may have come on any.
     timeline = int(names[0][:8], 16)
+    if not segments[0].size:
+        return None  # a power cut took what was in it: nobody can say
     first = segment_name(timeline, start, segments[0].size)
     return first if first in names else None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +14,9 @@ from fastapi import FastAPI
 
 from neon_compose import durable, log, settings
 from neon_compose.compute import marker
+from neon_compose.compute.gate import Session, SocketSession
 from neon_compose.compute.layout import Tip, Tips, make_tip
+from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NeonError, NotFound
 from neon_compose.layer.branchmap import build_map, read_map
@@ -23,7 +26,7 @@ from neon_compose.layer.pack import LayerFiles
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.app import make_app
-from neon_compose.pageserver.birth import Birth
+from neon_compose.pageserver.birth import Birth, MakeCluster
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
@@ -32,6 +35,7 @@ from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
+from neon_compose.postgres.versions import Version
 from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
 
@@ -60,13 +64,36 @@ def main() -> None:
 def compose(storage: Path, work: Path, token: str) -> FastAPI:
     """The whole pageserver over two folders, after cleaning what a dead one left."""
     version = versions.version(int(settings.text("NEON_POSTGRES_MAJOR", "17")))
-    boot = marker.boot_id(Path(settings.text("NEON_BOOT_ID_FILE", str(marker.BOOT_ID))))
+    outside = Outside(
+        version=version,
+        boot=marker.boot_id(Path(settings.text("NEON_BOOT_ID_FILE", str(marker.BOOT_ID)))),
+        known_settings=conf.known_names(version),
+        make_cluster=lambda home: Cluster(version, home),
+    )
+    return make_app(make_service(storage, work, settings.text("NEON_STORAGE_NAME"), outside), token)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a pageserver uses beyond its two folders: Postgres's programs, and which boot this is."""
+
+    version: Version
+    boot: str
+    known_settings: frozenset[str]
+    make_cluster: MakeCluster
+    session: Callable[[ComputePaths, int, str], Session] = SocketSession
+    sync: Callable[[Path], None] = marker.sync_filesystem
+
+
+def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Service:
+    """The parts over two folders, after cleaning what a dead process left there."""
+    version, boot = outside.version, outside.boot
     scratch, maps, pg = (_folder(work / name) for name in ("scratch", "maps", "pg"))
     _empty(scratch)
     durable.sweep(maps)
 
     store = LocalStore(storage)
-    birth = Birth(store, scratch, version.major, lambda home: Cluster(version, home))
+    birth = Birth(store, scratch, version.major, outside.make_cluster)
     _sweep(birth, store)
     tips = Tips(lambda tip, layers: load_tip(store, maps, tip, layers))
     generations = Generations(pg, scratch)
@@ -74,15 +101,16 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         store=store,
         generations=generations,
         tips=tips,
-        settler=marker.Settler(work, boot),
+        settler=marker.Settler(work, boot, outside.sync),
         scan=WriteScan(version),
         version=version,
         boot=boot,
+        session=outside.session,
     )
     computes = Computes(around)
     branches = Branches(store, lambda layers: tips.get(layers).end, computes.writer_has_writes)
     parts = Parts(
-        name=settings.text("NEON_STORAGE_NAME"),
+        name=name,
         store=store,
         scratch=scratch,
         version=version,
@@ -91,12 +119,12 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         branches=branches,
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
-        known_settings=conf.known_names(version),
+        known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),
     )
     computes.resume()
     parts.warm_up()
-    return make_app(Service(parts), token)
+    return Service(parts)
 
 
 def load_tip(store: LocalStore, maps: Path, tip: UUID, layers: Sequence[UUID]) -> Tip:

@@ -92,7 +92,7 @@ class Computes:
                 files, record = self._laid_out(generation, record)
                 command.write_settings(generation.paths, pg, port, settings)
                 command.write_hba(generation.paths, command.GATE_HBA)
-                records.write(generation.paths.record, replace(record, port=port))
+                self._write_record(generation, replace(record, port=port))
             if not generation.paths.marker.exists():
                 self._around.settler.settle(generation.paths.marker)
         return wire.LaidOut(files=files, ms=_ms_since(began_s))
@@ -149,9 +149,14 @@ class Computes:
         record = _recorded(generation)
         found = gate.standing(session)
         gate.check(found, gate.Expected(storage.system_identifier, Lsn.parse(record.expected_checkpoint)))
-        records.write(generation.paths.record, record.at(Stage.OPENED))
+        self._write_record(generation, record.at(Stage.OPENED))
         gate.let_clients_in(session, generation.paths, found)
         return found, record
+
+    def _write_record(self, generation: Generation, record: Record) -> None:
+        paths = generation.paths
+        with self._around.settler.holding(paths.marker):
+            records.write(paths.record, record, durable=paths.marker.exists())
 
     # ---- status
 
@@ -280,8 +285,10 @@ class Computes:
     # ---- at the start of the pageserver
 
     def resume(self) -> None:
-        """Have everything that is laid out and not marked synced and marked, if it is of this boot."""
+        """Have everything that is laid out and not marked synced and marked, if it is of this boot; remove
+        files that a dead pageserver was writing."""
         for pg in self._around.generations.pgs():
+            self._around.generations.sweep(pg)
             try:
                 found = self._around.generations.of(pg)
             except Conflict:  # doubtful; whoever uses it is told

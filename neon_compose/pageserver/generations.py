@@ -25,7 +25,8 @@ from neon_compose.compute import record as records
 from neon_compose.compute.paths import ComputePaths, is_generation
 from neon_compose.compute.record import Record, Stage
 from neon_compose.compute.writes import WriteScan
-from neon_compose.durable import make_folder
+from neon_compose.durable import abandoned, sync_folder
+from neon_compose.durable import sweep as durable_sweep
 from neon_compose.errors import Conflict, Corrupt
 from neon_compose.model.lsn import Lsn
 
@@ -81,11 +82,30 @@ class Generations:
         return Generation(pg, generation, paths, record)
 
     def make(self, pg: str, generation: str) -> Generation:
-        """An empty folder; its name survives kill -9."""
+        """An empty folder. Durable on return: a manifest that names it will be."""
         paths = self.paths(pg, generation)
-        make_folder(paths.root.parent)
+        with suppress(FileExistsError):
+            paths.root.parent.mkdir(mode=0o700)
         paths.root.mkdir(mode=0o700)
+        sync_folder(paths.root.parent)  # file systems with a journal write both names with the first
+        sync_folder(self.root)
         return Generation(pg, generation, paths, None)
+
+    def half_written(self, pg: str) -> list[Path]:
+        """Files aside whose writer died; only a pageserver writes such, and removes them at its start."""
+        return [path for folder in self._written(pg) for path in abandoned(folder)]
+
+    def sweep(self, pg: str) -> None:
+        """Remove the pg's files aside, and its folder if there is nothing in it."""
+        for folder in self._written(pg):
+            durable_sweep(folder)
+        with suppress(OSError):
+            (self.root / pg).rmdir()
+
+    def _written(self, pg: str) -> list[Path]:
+        """The folders of a pg in which files are written aside."""
+        found = [self.paths(pg, name) for name in self.ids(pg)]
+        return [folder for paths in found for folder in (paths.root, paths.data) if folder.is_dir()]
 
     def discard(self, pg: str, generation: str) -> None:
         """Take the folder out of sight in one step, then remove it; a start removes what is left."""

@@ -119,9 +119,8 @@ def _of_work(generations: Generations, scratch: Path, manifests: dict[UUID, Mani
         ids = generations.ids(pg)
         if not ids:
             yield Leftover(kind="compute data", name=pg, why="an empty folder")
+        for path in generations.half_written(pg):
+            yield Leftover(kind="file", name=str(path.relative_to(work)), why="its writer died")
         for generation in ids:
-            root = generations.paths(pg, generation).root
-            for path in durable.abandoned(root):
-                yield Leftover(kind="file", name=str(path.relative_to(work)), why="its writer died")
             if Writer(pg, generation) not in writers:
                 yield Leftover(kind="compute data", name=f"{pg}/{generation}", why="no branch names it")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
+
+import pytest
 
 from neon_compose.compute.marker import Settler, Trust, boot_id, sync_filesystem, trust
 
@@ -12,6 +15,7 @@ def test_who_comes_while_a_sync_runs_waits_for_the_next_one(tmp_path: Path) -> N
     running, go = threading.Event(), threading.Event()
     seen: list[list[bool]] = []
     markers = [tmp_path / name for name in ("a", "b", "c")]
+    (tmp_path / "compute.json").touch()
 
     def sync(_: Path) -> None:
         running.set()
@@ -27,6 +31,39 @@ def test_who_comes_while_a_sync_runs_waits_for_the_next_one(tmp_path: Path) -> N
     assert settler.idle(5.0)
     assert seen == [[False, False, False], [True, False, False]]
     assert all(marker.read_text() == "boot\n" for marker in markers)
+
+
+def test_compute_json_is_synced_before_the_marker_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been replaced since the sync of everything began."""
+    record, marker = tmp_path / "compute.json", tmp_path / "marker"
+    record.touch()
+    seen: list[bool] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").resolve() == record:
+            seen.append(marker.exists())
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    settler = Settler(tmp_path, "boot", lambda _: None)
+    settler.settle(marker)
+    assert settler.idle(60.0)
+    assert (seen, marker.exists()) == ([False], True)
+
+
+def test_no_marker_appears_under_who_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "compute.json").touch()
+    marker = tmp_path / "marker"
+    settler = Settler(tmp_path, "boot", lambda _: None)
+    with settler.holding(marker):
+        settler.settle(marker)
+        assert not settler.idle(0.1)
+        assert not marker.exists()
+    assert settler.idle(60.0)
+    assert marker.exists()
 
 
 def test_a_folder_that_went_meanwhile_is_no_error(tmp_path: Path) -> None:
