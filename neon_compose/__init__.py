@@ -16,6 +16,7 @@ wait         the only clock and sleep; every wait has a deadline and a subject
 settings     the only reader of os.environ
 log          one line per event on stderr
 durable      files that commit by rename
+disks        a full or failing disk in words that name the volume
 model        nouns: names, ids, LSNs, sources, states. Frozen, no I/O
 postgres     what we know of Postgres's own files and programs
 layer        our formats: layer file, index, branch map, overlay, meta archive

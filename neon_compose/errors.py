@@ -10,6 +10,7 @@
       Conflict       clashes with what exists or runs              409  exit 4
       Unavailable    something it needs does not answer            503  exit 5
       TimedOut       a deadline passed                             504  exit 6
+      DiskFull       no room where it has to write                 507  exit 9
       Corrupt        bytes are not what was written; never retried 500  exit 7
       Bug            ours                                          500  exit 70
 
@@ -74,6 +75,10 @@ class TimedOut(NeonError):
     kind, status, exit_code = "timeout", 504, 6
 
 
+class DiskFull(NeonError):
+    kind, status, exit_code = "disk_full", 507, 9
+
+
 class Corrupt(NeonError):
     kind, status, exit_code = "corrupt", 500, 7
 
@@ -94,6 +99,7 @@ KINDS: dict[str, type[NeonError]] = {
         Conflict,
         Unavailable,
         TimedOut,
+        DiskFull,
         Corrupt,
         Bug,
     )

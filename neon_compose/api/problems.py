@@ -31,8 +31,9 @@ _REASONS = {
     500: "corrupt data, or a bug",
     503: "something needed does not answer",
     504: "a deadline passed",
+    507: "a disk is full",
 }
-ALWAYS = (401, 403, 413, 422, 500, 503, 504)  # 422: an unknown query parameter
+ALWAYS = (401, 403, 413, 422, 500, 503, 504, 507)  # 422: an unknown query parameter
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neon_compose import durable
+from neon_compose.disks import Disks, Place
 from neon_compose.engine.labels import spec_hash
 from neon_compose.errors import Corrupt
 from neon_compose.model.states import Durability, StorageType, Wanted
@@ -103,6 +104,7 @@ class Documents:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._disks = Disks((Place(root, "the stack's state volume"),))
         for folder in (root / "storages", root / "pgs"):
             durable.make_folder(folder)
             durable.sweep(folder)
@@ -118,13 +120,15 @@ class Documents:
 
     def put(self, doc: Doc) -> None:
         """Durable on return."""
-        durable.write_file(self._path(doc), doc.model_dump_json(indent=1).encode())
+        with self._disks.explained():
+            durable.write_file(self._path(doc), doc.model_dump_json(indent=1).encode())
 
     def remove(self, doc: Doc) -> None:
         """Durable on return; of an absent one: success."""
         path = self._path(doc)
-        path.unlink(missing_ok=True)
-        durable.sync_folder(path.parent)
+        with self._disks.explained():
+            path.unlink(missing_ok=True)
+            durable.sync_folder(path.parent)
 
     def _path(self, doc: Doc) -> Path:
         match doc:

@@ -48,6 +48,7 @@ def fetch_spec(stack: str, storage: str, image: str, origin: Origin, fetch_id: s
         image=image,
         entrypoint=_MODULE,
         command=(f"/work/scratch/{fetch_id}",),
+        env={"NEON_WORK_AT": specs.work_volume(stack, storage).name},  # for errors
         mounts=tuple(mounts),
         tmpfs=_TMP,
         network="host" if server is not None else "none",

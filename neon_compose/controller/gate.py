@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.pageservers import Pageserver
+from neon_compose.controller.specs import work_volume
+from neon_compose.disks import Disks, Place
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import TimedOut, Unavailable
 from neon_compose.wait import Deadline
@@ -67,9 +70,11 @@ def _check_alive(engine: Engine, stack: str, doc: PgDoc, container: str) -> None
     seen = engine.observe(stack, (Kind.CONTAINER,)).container(container)
     if seen is not None and seen.running:
         return
-    raise Unavailable(
+    ended = Unavailable(
         f'the compute of pg "{doc.name}" ended while it was opened',
         detail="\n".join(engine.logs(container, _LOG_LINES)) if seen else "Its container is gone.",
         hint="Its log says why; settings are changed by PUT /pgs.",
         code="compute_ended",
     )
+    volume = work_volume(stack, doc.storage_name).name
+    raise Disks((Place(Path("/neon/pg"), f'volume "{volume}"'),)).explain(ended) or ended

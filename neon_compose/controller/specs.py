@@ -84,6 +84,8 @@ def pageserver_spec(stack: str, doc: StorageDoc, image: str, token: Secret) -> C
             env={
                 "NEON_STACK": stack,
                 "NEON_STORAGE_NAME": doc.name,
+                "NEON_STORAGE_AT": tree,  # for errors: what people know the mounts as
+                "NEON_WORK_AT": work_volume(stack, doc.name).name,
                 "NEON_TOKEN_FILE": token.target,
                 "NEON_POSTGRES_MAJOR": "17",
             },

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from neon_compose import durable
-from neon_compose.errors import Conflict, Unavailable
+from neon_compose.errors import Conflict, DiskFull, Unavailable
 from neon_compose.objectstore.store import Etag, changed, check_key, exists, no_object
 
 _COPY_SIZE = 1 << 20
@@ -172,7 +172,14 @@ def _translated(key: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise no_object(key) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f'no room for "{key}" of the storage',
+                detail=f"{error.strerror}: {error.filename or key}.",
+                hint="Make room on the disk of the storage's folder.",
+                code="storage_full",
+            ) from error
+        if error.errno not in (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
         raise Unavailable(
             f'can\'t reach "{key}" of the storage',

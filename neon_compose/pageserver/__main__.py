@@ -18,6 +18,7 @@ from neon_compose.compute.gate import Session, SocketSession
 from neon_compose.compute.layout import Tip, Tips, make_tip
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.writes import WriteScan
+from neon_compose.disks import Disks, Place
 from neon_compose.errors import Conflict, NeonError, NotFound
 from neon_compose.layer.branchmap import build_map, read_map
 from neon_compose.layer.index import read_index
@@ -70,7 +71,8 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         known_settings=conf.known_names(version),
         make_cluster=lambda home: Cluster(version, home),
     )
-    return make_app(make_service(storage, work, settings.text("NEON_STORAGE_NAME"), outside), token)
+    name = settings.text("NEON_STORAGE_NAME")
+    return make_app(make_service(storage, work, name, outside), token, _disks(storage, work, name))
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,18 @@ def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Serv
     computes.resume()
     parts.warm_up()
     return Service(parts)
+
+
+def _disks(storage: Path, work: Path, name: str) -> Disks:
+    """/storage and /work as people know them."""
+    kept, worked = settings.text("NEON_STORAGE_AT", ""), settings.text("NEON_WORK_AT", "")
+    kind = "folder" if kept.startswith("/") else "volume"
+    return Disks(
+        (
+            Place(storage, f'{kind} "{kept}" of storage "{name}"' if kept else f'storage "{name}"'),
+            Place(work, f'volume "{worked}", where storage "{name}" works,'.rstrip(",")),
+        )
+    )
 
 
 def load_tip(store: LocalStore, maps: Path, tip: UUID, layers: Sequence[UUID]) -> Tip:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -18,9 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from neon_compose import log
+from neon_compose.disks import Disks
 from neon_compose.errors import Bug, Invalid, Malformed, NeonError, NotFound, Unauthorised, as_problem
 from neon_compose.pageserver.dump import Format, Spool
-from neon_compose.pageserver.jobs import JobResponse
+from neon_compose.pageserver.jobs import Job, JobResponse, Work
 from neon_compose.pageserver.service import Service
 from neon_compose.wire import pageserver as wire
 from neon_compose.wire.fetching import Fetch, FetchRequest
@@ -29,17 +31,22 @@ _log = log.get(__name__)
 _THREADS = 256
 
 
-def make_app(service: Service, token: str) -> FastAPI:
+def make_app(service: Service, token: str, disks: Disks) -> FastAPI:
     app = FastAPI(
         title="neon-compose pageserver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan
     )
-    app.include_router(_routes(service), prefix="/v1", dependencies=[Depends(_token_check(token))])
+    app.include_router(_routes(service, disks), prefix="/v1", dependencies=[Depends(_token_check(token))])
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    app.add_exception_handler(NeonError, _render_problem)
+    async def render(request: Request, error: Exception) -> Response:
+        said = disks.explain(error) or error
+        return await (_render_problem if isinstance(said, NeonError) else _render_bug)(request, said)
+
+    app.add_exception_handler(NeonError, render)
+    app.add_exception_handler(OSError, render)
     app.add_exception_handler(RequestValidationError, _render_validation)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(ClientDisconnect, _render_gone)
@@ -54,15 +61,18 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _routes(service: Service) -> APIRouter:
+def _routes(service: Service, disks: Disks) -> APIRouter:
     routes = APIRouter()
-    _storage_routes(routes, service)
+    _storage_routes(routes, service, disks)
     _branch_routes(routes, service)
     _compute_routes(routes, service)
     return routes
 
 
-def _storage_routes(routes: APIRouter, service: Service) -> None:
+def _storage_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
+    def job(work: Work) -> Response:
+        return JobResponse(_explained(work, disks))
+
     @routes.get("/status")
     def status() -> wire.StorageStatus:
         return service.status()
@@ -77,7 +87,7 @@ def _storage_routes(routes: APIRouter, service: Service) -> None:
 
     @routes.post("/initialise")
     def initialise(_: wire.InitialiseRequest) -> Response:
-        return JobResponse(service.initialise)
+        return job(service.initialise)
 
     @routes.put("/import")
     async def import_dump(request: Request, format: wire.ImportFormat = "auto") -> Response:
@@ -88,7 +98,7 @@ def _storage_routes(routes: APIRouter, service: Service) -> None:
             service.drop_spool(spool)
             raise
         wanted = None if format == "auto" else Format(format)
-        return JobResponse(lambda job: service.import_spooled(spool, wanted, job))
+        return job(lambda running: service.import_spooled(spool, wanted, running))
 
     @routes.post("/fetches", status_code=201)
     def begin_fetch(body: FetchRequest) -> Fetch:
@@ -96,7 +106,7 @@ def _storage_routes(routes: APIRouter, service: Service) -> None:
 
     @routes.post("/fetches/{fetch_id}/import")
     def import_fetched(fetch_id: str) -> Response:
-        return JobResponse(lambda job: service.import_fetched(fetch_id, job))
+        return job(lambda running: service.import_fetched(fetch_id, running))
 
     @routes.delete("/fetches/{fetch_id}", status_code=204)
     def drop_fetch(fetch_id: str) -> None:
@@ -151,6 +161,14 @@ def _compute_routes(routes: APIRouter, service: Service) -> None:
     @routes.delete("/computes/{pg}", status_code=204)
     def delete_compute(pg: str, discard_writes: bool = False) -> None:
         service.delete_compute(pg, discard_writes)
+
+
+def _explained(work: Work, disks: Disks) -> Work:
+    def explained(job: Job) -> dict[str, Any]:
+        with disks.explained():
+            return work(job)
+
+    return explained
 
 
 async def _receive(request: Request, spool: Spool) -> None:

@@ -12,6 +12,7 @@ Formats and how they are told apart, after gz or zst is taken off:
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tarfile
@@ -23,7 +24,7 @@ from typing import IO, Protocol
 
 import zstandard
 
-from neon_compose.errors import Invalid, Unavailable
+from neon_compose.errors import DiskFull, Invalid, NeonError, Unavailable
 
 
 class Format(StrEnum):
@@ -188,8 +189,9 @@ class Spool:
             raise _disk(error) from error
 
 
-def _disk(error: OSError) -> Unavailable:
-    return Unavailable(
+def _disk(error: OSError) -> NeonError:
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+    return kind(
         "could not store the dump",
         detail=f"{error.strerror}.",
         hint="The work volume needs room for the decompressed dump and for the database made of it.",

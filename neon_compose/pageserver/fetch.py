@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from neon_compose import wait
+from neon_compose import settings, wait
+from neon_compose.disks import Disks, Place
 from neon_compose.errors import Bug, NeonError, Unavailable
 from neon_compose.model.origin import Server
 from neon_compose.pageserver import source
@@ -35,7 +36,6 @@ MAJOR = 17
 _BEAT_S = 0.5
 _DONE_KB = re.compile(rb"(\d+)/(\d+) kB")
 Count = tuple[int, int | None]  # bytes done, and in all if that is known
-_DISK = "No space left on device"
 
 
 class Fetcher:
@@ -167,18 +167,17 @@ class Fetcher:
     def _failed(self, failure: ProgramFailed, server: Server) -> NeonError:
         lines = [line for line in failure.last_lines.splitlines() if "kB (" not in line]
         said = "\n".join(lines[-8:])
-        if _DISK in said:
-            return Unavailable(
-                "there is no room for a copy of the source",
-                detail=said,
-                hint="The work volume needs room for the database, the storage for another copy of it.",
-                code="disk",
-            )
-        return source.refused(said, server)
+        return _disks().explain(Unavailable("", detail=said)) or source.refused(said, server)
 
 
 def _escaped(path: str) -> str:
     return path.replace("=", "\\=")
+
+
+def _disks() -> Disks:
+    """What is fetched needs room there, and the database made of it in the storage."""
+    volume = settings.text("NEON_WORK_AT")
+    return Disks((Place(Path("/work"), f'volume "{volume}"' if volume else "the work volume"),))
 
 
 def main(arguments: list[str]) -> int:
@@ -190,8 +189,9 @@ def main(arguments: list[str]) -> int:
 
     try:
         request = FetchRequest.model_validate_json((folder / REQUEST).read_bytes())
-        report = Fetcher(folder, version(MAJOR), emit).fetch(request)
-        (folder / REPORT).write_text(report.model_dump_json())
+        with _disks().explained():
+            report = Fetcher(folder, version(MAJOR), emit).fetch(request)
+            (folder / REPORT).write_text(report.model_dump_json())
         last = ndjson.encode(ndjson.Result(result=report.model_dump(mode="json")))
     except NeonError as error:
         last = ndjson.encode_problem(error)

@@ -15,6 +15,7 @@ TABLE = {
     "conflict": (409, 4),
     "unavailable": (503, 5),
     "timeout": (504, 6),
+    "disk_full": (507, 9),
     "corrupt": (500, 7),
     "bug": (500, 70),
 }

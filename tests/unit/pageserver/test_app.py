@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from neon_compose.disks import Disks
 from neon_compose.errors import Conflict, Invalid, Malformed, NotFound, Unauthorised, from_problem
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
@@ -50,7 +51,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def address(server: tuple[Switch, str], world: World) -> str:
     switch, address = server
-    switch.app = make_app(service_of(world), TOKEN)
+    switch.app = make_app(service_of(world), TOKEN, Disks(()))
     return address
 
 

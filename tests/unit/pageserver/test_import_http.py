@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from neon_compose.disks import Disks
 from neon_compose.errors import Invalid, NotFound, Unavailable
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.branches import Branches
@@ -43,7 +44,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         warm_up=lambda: None,
     )
     switch, address = server
-    switch.app = make_app(Service(parts), "token")
+    switch.app = make_app(Service(parts), "token", Disks(()))
     with PageserverClient(address, "token") as client:
         yield client
 
