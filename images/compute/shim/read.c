@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "io.h"
+#include "layers.h"
 #include "real.h"
 #include "segment.h"
 
@@ -107,6 +108,21 @@ read_vector(const struct run *run, const struct iovec *iov, int count)
 }
 
 /*
+ * Postgres will name the relation's file, which is as it should be: say which
+ * layer it was.
+ */
+static void
+report_layer(const struct run *run, const char *what)
+{
+	char		name[37] = "?";
+
+	for (uint32_t i = 0; i < shim.map.header->n_layers; i++)
+		if (shim.layer_fds[i] == run->fd)
+			uuid_text(shim.map.layers[i].id, name);
+	report("layer %s of the storage %s at byte %lld", name, what, (long long) run->at);
+}
+
+/*
  * Read one run.  A short count of a local run is the end of the file; of a
  * layer run it is not, and the caller asks again for the rest.
  */
@@ -117,10 +133,12 @@ read_run(const struct run *run, const struct iovec *iov, int count)
 
 	if (n == 0 && run->kind == RUN_LAYER)
 	{
-		report("layer ends early at byte %lld", (long long) run->at);
+		report_layer(run, "ends early");
 		errno = EIO;
 		return -1;
 	}
+	if (n < 0 && run->kind == RUN_LAYER && errno == EIO)
+		report_layer(run, "can't be read (EIO)");
 	return n;
 }
 
