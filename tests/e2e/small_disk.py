@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 _STEP = 1 << 16
+_SHUTDOWN, _WITHOUT_FLUSH = 0x8004587D, 2  # FS_IOC_SHUTDOWN of <linux/fs.h>
 _UID = 10001  # the containers' user
 
 
@@ -47,6 +50,20 @@ class SmallDisk:
     def room_bytes(self) -> int:
         seen = os.statvfs(self.root)
         return seen.f_bavail * seen.f_frsize
+
+    def die(self) -> None:
+        """Every call is an I/O error from now on, and what isn't on disk is lost, as when its cable is
+        pulled."""
+        fd = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
+        finally:
+            os.close(fd)
+
+    def mend(self) -> None:
+        """Plugged in again. Nothing may use it."""
+        subprocess.run(["umount", self.root], check=True)
+        subprocess.run(["mount", "-o", "loop", self._image, self.root], check=True)
 
     def scrap(self) -> None:
         subprocess.run(["umount", self.root], check=True)

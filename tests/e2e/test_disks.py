@@ -90,7 +90,8 @@ def roomy(disks: Disks) -> Iterator[Disks]:
 @pytest.fixture
 def tiny(roomy: Disks) -> Disks:
     """With the storage imported."""
-    roomy.stack.cli(*roomy.attach[:-2])
+    if not (roomy.storage.data / "storage.json").exists():
+        roomy.stack.cli(*roomy.attach)
     return roomy
 
 
@@ -183,6 +184,41 @@ def test_no_acknowledged_row_is_lost_to_a_disk_that_fills_up_under_its_writer(ti
     stack.cli("pg", "start", pg)
     assert writer.lost(lambda query: stack.sql(pg, query)) == set()
     assert stack.sql(pg, "select count(*) from wide") == [(PAGES,)]
+
+
+def test_no_acknowledged_row_is_lost_to_a_disk_that_dies_and_requests_name_it(tiny: Disks) -> None:
+    stack, pg = tiny.stack, "cut"
+    stack.cli("branch", "create", pg, "--from", f"{STORAGE}/main@import")
+    until("the new pg to be on disk", lambda: is_settled(stack, pg), Deadline.after(60))
+    url = stack.url(pg)
+    writer = Writer(url)
+    writer.wait_for_more()
+    stack.sql(pg, "checkpoint")
+    writer.wait_for_more(200)
+    tiny.work.die()
+    until("Postgres to meet the dead disk", lambda: bool(writer.errors), Deadline.after(60))
+    writer.stop()
+    said = stack.container(f"pg_{pg}").logs(tail=200).decode(errors="replace")
+    assert "PANIC" in said, said
+    assert "Input/output error" in said, said
+
+    ran = stack.run("branch", "create", "later", "--from", f"{STORAGE}/main@import")
+    assert ran.code == 5, ran
+    assert f'volume "{tiny.volume}"' in ran.err
+    assert "can't be read or written" in ran.err
+
+    stack.cli("down")
+    tiny.work.mend()
+    stack.up()
+    assert writer.lost(lambda query: stack.sql(pg, query)) == set()
+    assert stack.sql(pg, "select count(*) from wide") == [(PAGES,)]
+    stack.sql(pg, "select bt_index_check('written_pkey', true)")
+    assert "later" not in stack.cli("branch", "list")
+
+
+def is_settled(stack: Stack, pg: str) -> bool:
+    with stack.http() as http:
+        return http.get(f"/pgs/{pg}").json()["settling"] is False
 
 
 def full_for(stack: Stack, pg: str, url: str) -> Callable[[], bool]:
