@@ -25,6 +25,7 @@ from neon_compose.errors import NeonError
 
 OLDEST_ENGINE = (20, 10)
 _ENOUGH_BYTES = 5 << 30
+_FAILED_STORAGE = "What is named there must come back from a copy; other storages go on. neon-compose logs"
 _DAEMON_FILE = Path("/etc/docker/daemon.json")
 _ENGINE_FOLDER = Path("/var/lib/docker")
 
@@ -161,6 +162,10 @@ def _check_stack(session: Session, world: World) -> Iterator[Finding]:
     yield Finding(what, Verdict.OK, f"its controller answers at {session.client.check().url}")
     for problem in status.get("problems", []):
         yield Finding(what, Verdict.WRONG, str(problem), "neon-compose logs")
+    for storage in status.get("storages", []):
+        if storage["state"] == "failed":
+            found = str(storage.get("note") or "its pageserver gives no status")
+            yield Finding(f"storage {storage['name']}", Verdict.WRONG, found, _FAILED_STORAGE)
     mode = access.path_of(session.stack).stat().st_mode & 0o777
     if mode != 0o600:
         path = access.path_of(session.stack)

@@ -9,6 +9,7 @@ from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.observe import Snapshot
 from neon_compose.engine.labels import PG, PORTS, STORAGE
 from neon_compose.engine.runtime import Container
+from neon_compose.errors import NeonError
 from neon_compose.model.states import Component, Durability, PgState
 from neon_compose.wire.pageserver import Branch, ComputeStatus, Credentials, StorageStatus
 from neon_compose.wire.pageserver import Snapshot as PageserverSnapshot
@@ -112,9 +113,12 @@ def host_of(snap: Snapshot) -> str:
 
 
 def storage_out(
-    snap: Snapshot, doc: StorageDoc, status: StorageStatus | None, note: str | None = None
+    snap: Snapshot, doc: StorageDoc, answer: StorageStatus | NeonError | None, note: str | None = None
 ) -> StorageOut:
-    """`status` is None if its pageserver does not answer."""
+    """`answer` is its pageserver's, None if that does not run."""
+    status = answer if isinstance(answer, StorageStatus) else None
+    if isinstance(answer, NeonError):
+        note = " ".join(filter(None, (f"{answer.message}.", answer.detail)))
     return StorageOut(
         name=doc.name,
         type=doc.type,

@@ -65,17 +65,18 @@ def list_all(site: Site, snap: Snapshot | None = None) -> list[StorageOut]:
     ]
 
 
-def _status_of(site: Site, snap: Snapshot, name: str) -> StorageStatus | None:
+def _status_of(site: Site, snap: Snapshot, name: str) -> StorageStatus | NeonError | None:
     address = snap.address(snap.pageserver(name))
     return _status(site.pageservers.at(address)) if address else None
 
 
-def _status(pageserver: Pageserver) -> StorageStatus | None:
+def _status(pageserver: Pageserver) -> StorageStatus | NeonError:
+    """How its storage is, or why it can't say."""
     try:
         return pageserver.status()
     except NeonError as error:
         log.warning("a pageserver gives no status: %s", error.message)
-        return None
+        return error
 
 
 # ---- attaching

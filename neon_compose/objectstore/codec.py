@@ -2,6 +2,9 @@
 
 Types: int, str, UUID, Lsn, datetime (UTC), StrEnum, dataclass, tuple[X, ...], X | None. Integers above
 2^53 (system identifiers) are JSON numbers; Python reads them exactly.
+
+The field "checksum" is the CRC-32C, 8 hex digits, of the document as written here but without that field: a
+flipped digit in an LSN or an id would else be another LSN or id.
 """
 
 from __future__ import annotations
@@ -16,17 +19,21 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+import google_crc32c
+
 from neon_compose.errors import Conflict, Corrupt, Invalid
 from neon_compose.model.lsn import Lsn
 
 D = TypeVar("D")
+CHECKSUM = "checksum"
 
 _SMALL = 4096  # bytes of a document that is worth remembering
 
 
 def encode(document: Any) -> bytes:
     """The bytes of a document; equal documents give equal bytes."""
-    return json.dumps(_plain(document), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    plain = _plain(document)
+    return _dumped(plain | {CHECKSUM: _checksum(plain)})
 
 
 def decode(cls: type[D], raw: bytes, key: str, known_format: int = 1) -> D:
@@ -46,6 +53,7 @@ def _decoded(cls: type[D], raw: bytes, known_format: int) -> D:
         raise ValueError("it is not an object with a format")
     if plain["format"] > known_format:
         raise _NewerFormat(plain["format"])
+    _verify(plain, plain.pop(CHECKSUM, None))
     return _build(cls, plain)
 
 
@@ -57,6 +65,20 @@ class _NewerFormat(Exception):
     def __init__(self, found: int) -> None:
         super().__init__(found)
         self.found = found
+
+
+def _dumped(plain: dict[str, Any]) -> bytes:
+    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    return f"{google_crc32c.value(_dumped(plain)):08x}"
+
+
+def _verify(plain: dict[str, Any], said: object) -> None:
+    """A document of the first versions has no checksum."""
+    if said is not None and said != _checksum(plain):
+        raise ValueError(f"its checksum is {said!r}, its content's is {_checksum(plain)}")
 
 
 def _newer(key: str, found: int, known: int) -> Conflict:

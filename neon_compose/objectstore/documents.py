@@ -6,8 +6,8 @@
     branches/<branch-id>.json       Manifest
 
 JSON: UTF-8, keys sorted, two spaces, a line end; ids as UUIDs, LSNs as 0/1A2B3C4D, times as RFC 3339 in
-UTC. Every document says its `format`; a newer one is refused by name. Unknown, missing or ill-typed fields
-are `Corrupt`: format 1 has exactly these.
+UTC; a `checksum` (codec). Every document says its `format`; a newer one is refused by name. Unknown,
+missing or ill-typed fields are `Corrupt`: format 1 has exactly these.
 """
 
 from __future__ import annotations

@@ -81,6 +81,7 @@ def test_a_document_looks_as_documented() -> None:
     assert encode(REF).decode() == (
         "{\n"
         '  "branch_id": "00000000-0000-0000-0000-000000000001",\n'
+        '  "checksum": "d3ef65bc",\n'
         '  "deleted": null,\n'
         '  "format": 1,\n'
         '  "parent": {\n'
@@ -109,8 +110,23 @@ def test_a_newer_format_is_refused_as_such_whatever_its_fields() -> None:
     assert "refs/branches/main.json" in caught.value.message
 
 
+@given(documents, st.integers(0, 1 << 16), st.integers(0, 7))
+def test_any_flipped_bit_is_refused(document: Any, at: int, bit: int) -> None:
+    raw = bytearray(encode(document))
+    raw[at % len(raw)] ^= 1 << bit
+    with pytest.raises((Corrupt, Conflict)):
+        decode(type(document), bytes(raw), "key")
+
+
+def test_a_document_from_before_there_were_checksums_is_read() -> None:
+    assert decode(BranchRef, changed(), "refs/branches/main.json") == REF
+
+
 def changed(**fields: object) -> bytes:
-    return json.dumps({**json.loads(encode(REF)), **fields}).encode()
+    """Without a checksum, which would refuse all of these."""
+    plain = {**json.loads(encode(REF)), **fields}
+    del plain["checksum"]
+    return json.dumps(plain).encode()
 
 
 @pytest.mark.parametrize(
