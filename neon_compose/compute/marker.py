@@ -13,6 +13,7 @@ power may have failed before the sync.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -63,15 +64,25 @@ def sync_filesystem(folder: Path) -> None:
 class Settler:
     """Syncs and marks generations in a thread of its own, several at once when they come close together.
 
-    `sync` is a seam: tests count and hold it. A failed sync leaves no marker: the compute stays
-    settling, its pg_control is never written, and the log says why. `settle` is asked again at every
-    layout, so a disk that recovers is marked then.
+    `sync` and `write` are seams: tests count, hold and fail them. A failed sync leaves no marker: the compute
+    stays settling, its pg_control is never written, and the log says why. `settle` is asked again at every
+    layout, so a disk that recovers is marked then. Where only the marker found no room it is tried again
+    until it does: everything else is on disk, and the compute's checkpoints wait for it.
     """
 
-    def __init__(self, work: Path, boot: str, sync: Callable[[Path], None] = sync_filesystem) -> None:
+    def __init__(
+        self,
+        work: Path,
+        boot: str,
+        sync: Callable[[Path], None] = sync_filesystem,
+        write: Callable[[Path, bytes], None] = write_file,
+        again_s: float = 1.0,
+    ) -> None:
         self._work = work
         self._boot = boot
         self._sync = sync
+        self._write = write
+        self._again_s = again_s
         self._waiting: set[Path] = set()
         self._busy = False
         self._changed = threading.Condition()
@@ -81,6 +92,7 @@ class Settler:
         """Make `marker` appear once everything written before this call is on disk; returns at once."""
         with self._changed:
             self._waiting.add(marker)
+            self._changed.notify_all()
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._work_off, name="settler", daemon=True).start()
@@ -97,30 +109,44 @@ class Settler:
             return self._changed.wait_for(lambda: not self._busy, timeout_s)
 
     def _work_off(self) -> None:
+        late: set[Path] = set()  # synced, but there was no room for the marker
         while True:
             with self._changed:
+                if late and not self._waiting:
+                    self._changed.wait(self._again_s)
                 batch, self._waiting = self._waiting, set()
-                if not batch:
+                late -= batch  # to be synced anew before they are marked
+                if not batch and not late:
                     self._busy = False
                     self._changed.notify_all()
                     return
-            try:
-                self._sync(self._work)
-            except OSError:
-                _log.exception("could not sync the work volume: %d computes stay settling", len(batch))
-                continue
-            for marker in batch:
-                self._mark(marker)
+            late = {marker for marker in late | self._synced(batch) if not self._mark(marker)}
 
-    def _mark(self, marker: Path) -> None:
+    def _synced(self, batch: set[Path]) -> set[Path]:
+        """`batch` once it is on disk, none of it if that failed."""
+        if not batch:
+            return batch
+        try:
+            self._sync(self._work)
+        except OSError:
+            _log.exception("could not sync the work volume: %d computes stay settling", len(batch))
+            return set()
+        return batch
+
+    def _mark(self, marker: Path) -> bool:
+        """Whether there is nothing left to do for it."""
         try:
             with self.holding(marker):
                 _sync_record(marker.parent)
-                write_file(marker, self._boot.encode() + b"\n")
+                self._write(marker, self._boot.encode() + b"\n")
         except FileNotFoundError:
             _log.info("compute data was removed while it settled: %s", marker.parent)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _log.warning("no room for the marker %s", marker)
+                return False
             _log.exception("could not write the marker %s", marker)
+        return True
 
 
 def _sync_record(generation: Path) -> None:

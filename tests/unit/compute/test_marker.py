@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -83,3 +84,40 @@ def test_trust_is_the_marker_else_the_boot(tmp_path: Path) -> None:
 def test_the_real_sync_and_boot_id_work(tmp_path: Path) -> None:
     sync_filesystem(tmp_path)
     assert len(boot_id()) == 36
+
+
+def test_a_marker_that_found_no_room_comes_once_there_is_some(tmp_path: Path) -> None:
+    """Else a compute laid out on a disk that was full for a moment would never checkpoint."""
+    room, synced, refused = threading.Event(), [], threading.Event()
+    (tmp_path / "compute.json").touch()
+
+    def write(target: Path, data: bytes) -> None:
+        if not room.is_set():
+            refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        target.write_bytes(data)
+
+    settler = Settler(tmp_path, "boot-1", synced.append, write, again_s=0.01)
+    settler.settle(tmp_path / "one")
+    assert refused.wait(10)
+    settler.settle(tmp_path / "two")
+    assert not settler.idle(0.05)
+    assert not (tmp_path / "one").exists()
+    room.set()
+    assert settler.idle(10)
+    assert {path.name for path in tmp_path.iterdir()} == {"compute.json", "one", "two"}
+    assert len(synced) == 2  # marking again is not syncing again
+
+
+def test_a_marker_that_failed_otherwise_is_not_tried_again(tmp_path: Path) -> None:
+    tries = []
+    (tmp_path / "compute.json").touch()
+
+    def write(target: Path, _: bytes) -> None:
+        tries.append(target)
+        raise OSError(errno.EIO, "Input/output error")
+
+    settler = Settler(tmp_path, "boot-1", lambda _: None, write, again_s=0.01)
+    settler.settle(tmp_path / "one")
+    assert settler.idle(10)
+    assert tries == [tmp_path / "one"]
