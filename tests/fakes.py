@@ -37,6 +37,7 @@ from neon_compose.engine.runtime import (
     VolumeSpec,
     World,
 )
+from neon_compose.engine.watching import Change, ContainerEvent
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
 from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
@@ -126,8 +127,10 @@ class FakeEngine:
         self.removed_volume: Callable[[str], None] = lambda _: None
         self.calls: list[str] = []
         self.made: list[ContainerSpec] = []  # every container there ever was
+        self.told: list[ContainerEvent] = []
         self._ids = itertools.count(1)
         self._mutex = threading.RLock()
+        self.news = threading.Condition(self._mutex)
 
     # ---- Runtime
 
@@ -175,11 +178,14 @@ class FakeEngine:
                 self._check_mount(mount)
             self.made.append(spec)
             self.boxes[spec.name] = _Box(spec, self._id())
+            self._tell(Change.CREATED, spec.name)
 
     def start(self, name: str) -> None:
         with self._change(f"start {name}"):
             box = self._box(name)
             if box.state in (ContainerState.RUNNING, ContainerState.PAUSED):
+                if box.state is ContainerState.PAUSED:
+                    self._tell(Change.RESUMED, name)
                 box.state = ContainerState.RUNNING
                 return
             if box.spec.network_of is not None:
@@ -190,10 +196,11 @@ class FakeEngine:
             network = box.spec.network
             if network not in (None, "host", "none"):
                 box.joined[network] = box.spec.ip or box.joined.get(network) or self._ip(network)
+            self._tell(Change.STARTED, name)
             ended = self._run(box.spec)
             if ended is not None:
                 box.exit_code, box.lines = ended
-                box.state = ContainerState.EXITED
+                self._exit(name)
 
     def stop(self, name: str, timeout_s: float) -> None:  # noqa: ARG002
         with self._change(f"stop {name}"):
@@ -201,12 +208,16 @@ class FakeEngine:
                 ContainerState.RUNNING,
                 ContainerState.PAUSED,
             ):
-                self.boxes[name].state = ContainerState.EXITED
+                self._exit(name)
 
     def remove(self, kind: Kind, name: str) -> None:
         with self._change(f"remove {kind} {name}"):
             match kind:
                 case Kind.CONTAINER:
+                    if self.running(name):
+                        self._exit(name)
+                    if name in self.boxes:
+                        self._tell(Change.REMOVED, name)
                     self.boxes.pop(name, None)
                 case Kind.NETWORK:
                     if any(name in box.joined and box.state is ContainerState.RUNNING for box in self._all()):
@@ -252,18 +263,28 @@ class FakeEngine:
                 tar.add(source, arcname=Path(path).name)
         yield out.getvalue()
 
+    # ---- Watcher
+
+    def watch(self, stack: str, since_ns: int | None = None) -> FakeWatching:
+        with self._mutex:
+            since_ns = time.time_ns() if since_ns is None else since_ns
+            first = next((i for i, one in enumerate(self.told) if one.at_ns >= since_ns), len(self.told))
+            return FakeWatching(self, stack, first)
+
     # ---- for tests
 
     def end(self, name: str, code: int = 137, lines: list[str] | None = None) -> None:
         """The container's program dies."""
         with self._mutex:
             box = self.boxes[name]
-            box.state, box.exit_code = ContainerState.EXITED, code
+            box.exit_code = code
             box.lines += lines or []
+            self._exit(name)
 
     def pause(self, name: str) -> None:
         with self._mutex:
             self.boxes[name].state = ContainerState.PAUSED
+            self._tell(Change.PAUSED, name)
 
     def leave_networks(self, name: str) -> None:
         """As `docker network disconnect` does to a running container."""
@@ -298,6 +319,16 @@ class FakeEngine:
         with self._mutex, self.faults.around(what):
             self.calls.append(what)
             yield
+
+    def _exit(self, name: str) -> None:
+        self.boxes[name].state = ContainerState.EXITED
+        self._tell(Change.ENDED, name)
+
+    def _tell(self, change: Change, name: str) -> None:
+        box = self.boxes[name]
+        code = box.exit_code if change is Change.ENDED else None
+        self.told.append(ContainerEvent(time.time_ns(), change, name, box.id, box.spec.labels, code))
+        self.news.notify_all()
 
     def _all(self) -> list[_Box]:
         return list(self.boxes.values())
@@ -364,6 +395,32 @@ class FakeEngine:
             published=_ports(box.spec) if up else (),
             created_at=box.created_at,
         )
+
+
+class FakeWatching:
+    """`Watching` of a `FakeEngine`."""
+
+    def __init__(self, engine: FakeEngine, stack: str, first: int) -> None:
+        self._engine, self._stack, self._next = engine, stack, first
+        self._closed = False
+
+    def __iter__(self) -> Iterator[ContainerEvent]:
+        while (event := self._wait()) is not None:
+            if event.labels.get(label.STACK) == self._stack:
+                yield event
+
+    def _wait(self) -> ContainerEvent | None:
+        with self._engine.news:
+            self._engine.news.wait_for(lambda: self._closed or self._next < len(self._engine.told))
+            if self._closed:
+                return None
+            self._next += 1
+            return self._engine.told[self._next - 1]
+
+    def close(self) -> None:
+        with self._engine.news:
+            self._closed = True
+            self._engine.news.notify_all()
 
 
 def _ports(spec: ContainerSpec) -> tuple[int, ...]:

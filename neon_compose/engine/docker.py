@@ -1,13 +1,13 @@
 """The Docker engine: the only module that imports docker.
 
-Both Protocols over the SDK's low-level client, one HTTP call per method where the engine allows it.
+All three Protocols over the SDK's low-level client, one HTTP call per method where the engine allows it.
 Its errors are translated here, once, by `engine.refusals`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,8 +31,9 @@ from neon_compose.engine.runtime import (
     VolumeSpec,
     World,
 )
+from neon_compose.engine.watching import Change, ContainerEvent
 from neon_compose.errors import Conflict, NeonError, TimedOut
-from neon_compose.wait import Deadline, until
+from neon_compose.wait import Deadline, now_ns, until
 
 _CALL_S = 60.0
 _REMOVAL_S = 30.0
@@ -50,7 +51,7 @@ def connect(base_url: str | None = None) -> DockerEngine:
 
 
 class DockerEngine:
-    """`Runtime` and `Reader` over one client; thread-safe."""
+    """`Runtime`, `Reader` and `Watcher` over one client; thread-safe."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -145,6 +146,23 @@ class DockerEngine:
             chunks, _ = self._client.get_archive(name, path)
             yield from chunks
 
+    # ---- Watcher
+
+    def watch(self, stack: str, since_ns: int | None = None) -> DockerWatching:
+        filters = {
+            "type": ["container"],
+            "event": [change.value for change in Change],
+            "label": [f"{label.STACK}={stack}"],
+        }
+        # Never without a moment: the engine answers before it listens, and tells of what comes between
+        # only to those who ask for something older.
+        since_ns = now_ns() if since_ns is None else since_ns
+        seconds, rest_ns = divmod(since_ns, 1_000_000_000)
+        with _translated("watch", "the engine"):
+            return DockerWatching(
+                self._client.events(decode=True, filters=filters, since=f"{seconds}.{rest_ns:09d}")
+            )
+
     # ---- inside
 
     def _network(self, name: str) -> dict[str, Any] | None:
@@ -186,6 +204,26 @@ class DockerEngine:
         everything = self.observe(None, (Kind.CONTAINER,)).containers
         port = int(error.detail or 0)
         return next((one.name for one in everything if port in one.published and one.name != starting), None)
+
+
+class DockerWatching:
+    """`Watching` over the SDK's stream, whose socket `close` shuts under the reading thread."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[ContainerEvent]:
+        try:
+            for seen in self._stream:
+                yield _event(seen)
+        except docker.errors.StreamParseError:  # cut off within an event
+            return
+        finally:
+            self._stream._response.close()
+
+    def close(self) -> None:
+        with suppress(AttributeError, OSError):  # it has ended already
+            self._stream.close()
 
 
 @contextmanager
@@ -244,6 +282,18 @@ def _own_name(names: list[str] | None) -> str:
 
 def _mount(seen: Mapping[str, Any]) -> Mount:
     return Mount(seen.get("Source") or seen.get("Name") or "", seen["Destination"], not seen.get("RW", True))
+
+
+def _event(seen: Mapping[str, Any]) -> ContainerEvent:
+    told = seen["Actor"].get("Attributes") or {}
+    return ContainerEvent(
+        at_ns=int(seen["timeNano"]),
+        change=Change(seen["Action"]),
+        name=told.get("name", ""),
+        id=seen["Actor"]["ID"],
+        labels={key: value for key, value in told.items() if key.startswith(label.PREFIX)},
+        exit_code=int(told["exitCode"]) if told.get("exitCode") else None,
+    )
 
 
 def _network(seen: Mapping[str, Any]) -> Network:

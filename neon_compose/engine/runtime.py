@@ -1,7 +1,8 @@
 """What we ask of a container engine, and the words for it.
 
-`Runtime` makes and ends things, `Reader` looks into them; `Engine` is both. tests/fakes.py has an
-in-memory engine, `engine.docker` the real one, and tests/contract/test_runtime.py runs on both.
+`Runtime` makes and ends things, `Reader` looks into them, `engine.watching` follows what goes on; `Engine`
+is all three. tests/fakes.py has an in-memory engine, `engine.docker` the real one, and the suites of
+tests/contract run on both.
 
 Every method may raise `Unavailable` (the engine is gone). Nothing here waits for a program inside a
 container: that is `neon_compose.wait` with a probe.
@@ -17,6 +18,7 @@ from functools import cached_property
 from typing import Protocol
 
 from neon_compose.engine import labels as label
+from neon_compose.engine.watching import Watcher
 from neon_compose.model.states import Component
 
 
@@ -255,5 +257,5 @@ class Reader(Protocol):
         """`path` inside a container, running or only created, as a tar stream. `NotFound`."""
 
 
-class Engine(Runtime, Reader, Protocol):
-    """Both."""
+class Engine(Runtime, Reader, Watcher, Protocol):
+    """All three."""
