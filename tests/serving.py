@@ -32,10 +32,16 @@ class Switch:
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """The base URL of `app` while it is served; its lifespan runs."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    with in_thread(uvicorn.Server(config)) as url:
+        yield url
+
+
+@contextmanager
+def in_thread(server: uvicorn.Server) -> Iterator[str]:
+    """The base URL of `server` while it runs, on a port of its own."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # asyncio sets TCP_NODELAY on such only
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         until("the test server", lambda: server.started, Deadline.after(10))

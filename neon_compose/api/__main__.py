@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
+from socket import socket
 
 import uvicorn
 
@@ -19,6 +21,7 @@ from neon_compose import log, settings
 from neon_compose.api.app import create_app
 from neon_compose.controller import faults
 from neon_compose.controller.desired import Documents
+from neon_compose.controller.events import EventLog
 from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import over_http
 from neon_compose.controller.secrets import ensure_secrets
@@ -26,7 +29,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.specs import state_volume
 from neon_compose.engine.docker import connect
 from neon_compose.engine.runtime import Engine, Kind
-from neon_compose.errors import NeonError
+from neon_compose.errors import NeonError, Unavailable
 from neon_compose.model.names import parse_name
 from neon_compose.wire import keepalive
 
@@ -43,7 +46,7 @@ def main() -> None:
     _join_network(site)
     hosts = frozenset(filter(None, settings.text("NEON_HOSTS").split(",")))
     host, _, port = settings.text("NEON_LISTEN", "0.0.0.0:3000").rpartition(":")
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(site, hosts),
         host=host,
         port=int(port),
@@ -53,6 +56,23 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_S,
     )
+    server = Server(config, site.events)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(Unavailable.exit_code)
+
+
+class Server(uvicorn.Server):
+    """Ends the followers of events before it waits for open requests to end: they never would."""
+
+    def __init__(self, config: uvicorn.Config, events: EventLog) -> None:
+        super().__init__(config)
+        self._events = events
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._events.close()
+        await super().shutdown(sockets)
 
 
 def make_site() -> Site:

@@ -14,10 +14,11 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI
 
 from neon_compose import __version__
-from neon_compose.api import pgs, problems, stack, storages
+from neon_compose.api import events, pgs, problems, stack, storages
 from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
+from neon_compose.controller.recorder import Recorder
 from neon_compose.controller.site import REQUESTS, Site
 from neon_compose.errors import NeonError
 from neon_compose.wire.rest import Problem
@@ -38,6 +39,8 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = REQUESTS
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REQUESTS))
+        recorder = Recorder(site.engine, site.stack, site.events)
+        recorder.start()
         if owns_stack:
             site.workers.submit(whole.bring_back, site)
         else:
@@ -46,6 +49,7 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
         if owns_stack:
             log.info("stopping the stack")
             await asyncio.to_thread(_stop, site)
+        recorder.close()
 
     app = FastAPI(
         title="neon-compose",
@@ -59,7 +63,7 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     )
     app.state.site = site
     app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
-    for module in (storages, pgs, stack):
+    for module in (storages, pgs, stack, events):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, token=site.secrets.token, hosts=hosts)

@@ -90,6 +90,20 @@ class Client:
         ):
             yield from _events(response)
 
+    def lines(self, where: str, **params: object) -> Iterator[str]:
+        """Lines of an answer that may go on for ever; empty ones are signs of life, and left out."""
+        self.check()
+        http = self._connect()
+        timeout = _httpx().Timeout(LOOK_S, connect=CONNECT_S)  # it gives a sign of life more often than that
+        with (
+            _translated(),
+            http.stream("GET", where, params=_flags(params), timeout=timeout) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield from filter(None, response.iter_lines())
+
     def check(self) -> Access:
         """Make sure that somebody answers and takes the token; raises as `call`."""
         self.get("/components")

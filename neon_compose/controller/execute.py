@@ -23,12 +23,14 @@ from neon_compose.controller.faults import Fault, no_fault
 from neon_compose.controller.fetching import Origin, fetch, missing_socket
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.gate import pass_gate
+from neon_compose.controller.happenings import news_of
 from neon_compose.controller.hostpath import claim_folder, purge_folder
 from neon_compose.controller.pageservers import Pageserver, Pageservers
 from neon_compose.controller.specs import compute_spec
 from neon_compose.engine.runtime import Engine, Kind
-from neon_compose.errors import Bug, Conflict, NeonError, NotFound, Unavailable
+from neon_compose.errors import Bug, NeonError, NotFound, Unavailable
 from neon_compose.wait import Deadline, monotonic_s, until
+from neon_compose.wire.events import EventKind
 from neon_compose.wire.ndjson import Emit, Result
 from neon_compose.wire.ndjson import Step as Event
 from neon_compose.wire.pageserver import Prepared
@@ -36,6 +38,7 @@ from neon_compose.wire.pageserver import Prepared
 log = logging.getLogger(__name__)
 
 Undo = Callable[[], object]
+Tell = Callable[[EventKind, str, str | None], None]
 _HEALTHY_S = 60.0
 _QUICK_STOP_S = 10.0
 
@@ -50,6 +53,7 @@ class Tools:
     pageservers: Pageservers
     workers: ThreadPoolExecutor
     probe_image: Callable[[], str]
+    tell: Tell
     fault: Fault = no_fault
 
 
@@ -68,6 +72,7 @@ class Execution:
     origin: Origin | None = None  # what an import fetches
     prepared: dict[str, Prepared] = field(default_factory=dict)
     claimed: Claimed | None = None
+    _last: str = ""  # the step that was begun last
     _undos: list[Undo] = field(default_factory=list)
 
     def __enter__(self) -> Execution:
@@ -78,6 +83,8 @@ class Execution:
     ) -> None:
         if error is not None:
             self.undo()
+            if self._last:
+                self.tools.tell(EventKind.TAKEN_BACK, self._last, "with all that the request had made")
 
     def run(self, plan: do.Plan) -> None:
         for step in plan.steps:
@@ -104,7 +111,7 @@ class Execution:
         if isinstance(step, do.Together):
             self._together(step)
             return
-        name = f"{step.action} {step.target}"
+        name = self._last = f"{step.action} {step.target}"
         self.tools.fault(f"before {name}")
         self.emit(Event(name=name, state="start"))
         began = monotonic_s()
@@ -112,14 +119,17 @@ class Execution:
         self._undos.append(undo)
         try:
             self._do(step)
-        except Conflict as error:
+        except NeonError as error:
             # The name is somebody else's: there is nothing of ours to take back.
             if error.code == "exists":
                 self._undos.remove(undo)
+            self.tools.tell(EventKind.STEP_FAILED, name, error.message)
             raise
         if step.final:
             self._undos.clear()
         self.tools.fault(f"after {name}")
+        for kind, about in news_of(step):
+            self.tools.tell(kind, about, None)
         self.emit(Event(name=name, state="done", ms=round((monotonic_s() - began) * 1000, 1)))
 
     def _together(self, step: do.Together) -> None:

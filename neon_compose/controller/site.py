@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from neon_compose.controller.desired import Documents
+from neon_compose.controller.events import EventLog
 from neon_compose.controller.execute import Execution, Tools, silent
 from neon_compose.controller.faults import Fault, no_fault
 from neon_compose.controller.locks import Locks
@@ -49,6 +50,7 @@ class Site:
     phase: Phase | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)  # of the last bring-up, for /status
+    events: EventLog = field(default_factory=EventLog)
     reserved_ports: set[int] = field(default_factory=set)
     ports_mutex: threading.Lock = field(default_factory=threading.Lock)
     pods_mutex: threading.Lock = field(default_factory=threading.Lock)
@@ -77,6 +79,7 @@ class Site:
             self.pageservers,
             self.workers,
             self.probe_image,
+            self.events.tell,
             self.fault,
         )
         return Execution(tools, addresses, emit, chunks)

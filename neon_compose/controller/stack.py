@@ -18,6 +18,7 @@ from neon_compose.engine.runtime import EVERYTHING
 from neon_compose.errors import NeonError
 from neon_compose.model.stackfile import StackFile, parse_stack
 from neon_compose.wait import Deadline, until
+from neon_compose.wire.events import EventKind
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.rest import PgAction, PgVerb, StackIn, StackOut
 
@@ -56,6 +57,7 @@ def _without_passwords(file: StackFile, request: StackIn) -> tuple[StackFile, St
 def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOut:
     until("the controller's own start", site.ready.is_set, Deadline.after(_BRING_BACK_S))
     progress = Progress(emit)
+    site.events.tell(EventKind.STACK_STARTING, site.stack)
     with site.starting():
         before = site.documents.read().stack
         doc = StackDoc(config=file.as_document(), images={**before.images, **request.images})
@@ -65,7 +67,7 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
         if request.prune:
             _prune(site, file, progress)
     snap = site.snapshot()
-    site.problems = progress.titles
+    _brought_up(site, progress)
     return StackOut(
         stack=site.stack,
         pgs=pgs.list_all(site, snap),
@@ -109,6 +111,7 @@ def dry_run(site: Site, request: StackIn) -> Plan:
 def bring_back(site: Site) -> None:
     """What a controller does first: what its documents want is running again. Never raises."""
     progress = Progress()
+    site.events.tell(EventKind.STACK_STARTING, site.stack)
     try:
         with site.starting():
             probe.sweep(site.engine, site.stack)
@@ -118,8 +121,13 @@ def bring_back(site: Site) -> None:
     except NeonError as error:
         progress.failed("the stack could not be brought back", error)
     finally:
-        site.problems = progress.titles
+        _brought_up(site, progress)
         site.ready.set()
+
+
+def _brought_up(site: Site, progress: Progress) -> None:
+    site.problems = progress.titles
+    site.events.tell(EventKind.STACK_READY, site.stack, "; ".join(progress.titles) or None)
 
 
 # ---- down
@@ -135,12 +143,14 @@ def stop(site: Site, emit: Emit = silent) -> StackOut:
 
 def _stop(site: Site, emit: Emit) -> StackOut:
     site.phase = "stopping"
+    site.events.tell(EventKind.STACK_STOPPING, site.stack)
     progress = Progress(emit)
     progress.attempt("running requests", lambda: _await_idle(site))
     snap = site.snapshot()
     for name, stage in plan.plan_stop_all(snap):
         progress.attempt(f"stop {name}", partial(site.execution(snap, emit).run, stage))
     site.phase = "stopped"
+    site.events.tell(EventKind.STACK_STOPPED, site.stack, "; ".join(progress.titles) or None)
     return StackOut(stack=site.stack, problems=progress.problems)
 
 

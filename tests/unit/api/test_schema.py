@@ -25,10 +25,11 @@ from tests.serving import served
 from tests.site import made
 
 Operation = Any  # schemathesis's own types are generic over the specification
-# What a document can't say: whether a source, a setting, a port or a stack file makes sense here.
+# What a document can't say: whether a source, a setting, a port, a moment or a stack file makes sense here.
 SEMANTIC = {"PUT /storages", "PUT /storages/{storage}/import", "PUT /pgs", "PUT /stack"} | {
     "POST /pgs/{pg}/actions",
     "PUT /storages/{storage}/branches/{branch}",
+    "GET /events",
 }
 
 
@@ -62,6 +63,7 @@ def live() -> Iterator[Live]:
         with httpx.Client(base_url=url, headers=token, trust_env=False, verify=False) as http:
             assert http.put("/storages", json={"name": "shop", "type": "native"}).status_code == 201
         pods.top_up(fixture.site)
+        fixture.site.events.close()  # else an answer that follows the events would have no end
         yield Live(url, token, fixture.site)
 
 

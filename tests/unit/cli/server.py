@@ -73,7 +73,7 @@ class FakeServer:
             raise refusal
         if query.get("dry_run"):
             return httpx.Response(200, json={"plan": [{"action": "do", "target": path, "why": ""}]})
-        if self.stream and path.endswith(("/import", "/stack", "/stack/stop")):
+        if self.stream and path.endswith(("/import", "/stack", "/stack/stop", "/events")):
             return httpx.Response(
                 200, content=self._lines(), headers={"content-type": "application/x-ndjson; charset=utf-8"}
             )
@@ -81,7 +81,7 @@ class FakeServer:
 
     def _lines(self) -> Iterator[bytes]:
         for event in self.stream:
-            yield json.dumps(event).encode() + b"\n"
+            yield json.dumps(event).encode() + b"\n" if event else b"\n"
 
     def _value(self, method: str, parts: list[str], body: Any) -> Any:
         match method, parts:
