@@ -15,6 +15,7 @@ errors       the tree of errors, one table kind -> HTTP status -> exit code
 wait         the only clock and sleep; every wait has a deadline and a subject
 settings     the only reader of os.environ
 log          one line per event on stderr
+metrics      figures in Prometheus's text format
 durable      files that commit by rename
 disks        a full or failing disk in words that name the volume
 model        nouns: names, ids, LSNs, sources, states. Frozen, no I/O

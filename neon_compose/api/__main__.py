@@ -28,6 +28,7 @@ from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
 from neon_compose.controller.specs import state_volume
 from neon_compose.engine.docker import connect
+from neon_compose.engine.metered import MeteredEngine
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import NeonError, Unavailable
 from neon_compose.model.names import parse_name
@@ -80,7 +81,7 @@ def make_site() -> Site:
     stack = parse_name(settings.text("NEON_STACK", "neon"), "stack")
     root = Path(settings.text("NEON_STATE", "/state"))
     me = settings.text("NEON_SELF") or None
-    engine = connect()
+    engine = MeteredEngine(connect())
     documents = Documents(root)
     secrets = ensure_secrets(root)
     _adopt_images(documents, json.loads(settings.text("NEON_IMAGES", "{}")))

@@ -23,6 +23,8 @@ def site_of(request: Request) -> Site:
     return site
 
 
+ROUTE = "route"  # in a request's state
+
 SiteOf = Annotated[Site, Depends(site_of)]
 Name = Annotated[str, Path(max_length=200, json_schema_extra=NAME_SCHEMA)]
 ContainerName = Annotated[str, Path(max_length=200)]
@@ -38,8 +40,12 @@ def checked_name(text: str, what: str) -> str:
 
 
 def known_query(request: Request) -> None:
-    """`Invalid` for a query parameter the route does not have: `?dryrun=1` must not do the real thing."""
+    """`Invalid` for a query parameter the route does not have: `?dryrun=1` must not do the real thing.
+
+    Also notes the route, for `metered`.
+    """
     route = request.scope.get("route")
+    request.scope["state"][ROUTE] = getattr(route, "path_format", "")
     dependant = getattr(route, "dependant", None)
     known = {str(param.alias) for param in getattr(dependant, "query_params", ())}
     for name in request.query_params:

@@ -123,7 +123,7 @@ def storage_out(
         name=doc.name,
         type=doc.type,
         path=doc.host_path,
-        state=_storage_state(snap.pageserver(doc.name), status),
+        state=storage_state(snap.pageserver(doc.name), status),
         storage_id=status.storage_id if status else None,
         postgres=status.postgres_major if status else None,
         default_database=status.default_database if status else None,
@@ -141,7 +141,7 @@ def _half(doc: StorageDoc) -> str | None:
     return "it is being detached" if doc.ending else None
 
 
-def _storage_state(container: Container | None, status: StorageStatus | None) -> StorageState:
+def storage_state(container: Container | None, status: StorageStatus | None) -> StorageState:
     if container is None:
         return StorageState.MISSING
     if not container.running:

@@ -1,0 +1,119 @@
+"""GET /metrics of a controller over fakes, as Prometheus's own parser reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parsed
+
+from neon_compose.engine.metered import MeteredEngine
+from neon_compose.engine.runtime import Engine
+from neon_compose.errors import NotFound
+from tests.fakes import FakeEngine
+from tests.unit.api.conftest import Api
+
+UNITS = ("_seconds", "_bytes", "_total", "_info")
+PLAIN = {  # numbers of things have no unit
+    "pgs", "storages", "containers", "free_ports", "problems", "event_followers", "pageserver_up",
+    "storage_branches", "storage_snapshots", "storage_busy", "pg_has_writes", "pg_settling", "pg_doubtful",
+}  # fmt: skip
+BRANCH = {"name": "try1", "storage_name": "shop", "from": "shop@init", "start": True}
+
+
+def figures(api: Api) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = api.http.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {
+        (one.name.removeprefix("neon_compose_"), frozenset(one.labels.items())): one.value
+        for family in parsed(answer.text)
+        for one in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def test_names_and_units_are_as_prometheus_wants_them(api: Api) -> None:
+    api.http.put("/pgs", json=BRANCH)
+    names = []
+    for family in parsed(api.http.get("/metrics").text):
+        assert family.documentation.endswith("."), family.name
+        assert family.type in ("gauge", "counter", "histogram"), family.name
+        whole = family.name + ("_total" if family.type == "counter" else "")
+        assert re.fullmatch(r"neon_compose_[a-z_]+", whole)
+        short = whole.removeprefix("neon_compose_")
+        assert short.endswith(UNITS) or short in PLAIN
+        names.append(whole)
+        keys = [(one.name, frozenset(one.labels.items())) for one in family.samples]
+        assert len(keys) == len(set(keys)), family.name
+    assert len(names) == len(set(names))
+
+
+def test_it_wants_the_token(api: Api) -> None:
+    assert api.http.get("/metrics", headers={"Authorization": ""}).status_code == 401
+
+
+def test_pgs_storages_and_branches_are_counted_by_state_and_name(api: Api) -> None:
+    api.http.put("/pgs", json=BRANCH)
+    api.http.put("/pgs", json={"name": "idle", "storage_name": "shop"})
+    found = figures(api)
+    assert found[key("pgs", state="running")] == 1
+    assert found[key("pgs", state="created")] == 1
+    assert found[key("pgs", state="failed")] == 0
+    assert found[key("storages", state="running")] == 1
+    assert found[key("storage_branches", storage="shop")] == 2
+    assert found[key("storage_size_bytes", storage="shop")] == 8192
+    assert found[key("branch_own_bytes", pg="try1", storage="shop", branch="try1")] == 4096
+    assert found[key("containers", component="compute", state="running")] == 1
+    assert found[key("events_total", kind="pg_started")] == 1
+
+
+def test_a_pageserver_that_died_is_down_and_the_rest_is_told(api: Api) -> None:
+    api.http.put("/storages", json={"name": "crm", "type": "native"})
+    api.fixture.engine.end("t_storage_crm")
+    found = figures(api)
+    assert (found[key("pageserver_up", storage="crm")], found[key("pageserver_up", storage="shop")]) == (0, 1)
+    assert found[key("storages", state="stopped")] == 1
+    assert key("storage_size_bytes", storage="crm") not in found
+
+
+def test_requests_are_counted_by_route_and_status_also_refused_ones(api: Api) -> None:
+    def count(
+        found: Mapping[tuple[str, frozenset[tuple[str, str]]], float], route: str, status: str
+    ) -> float:
+        return found.get(key("http_requests_total", method="GET", route=route, status=status), 0)
+
+    before = figures(api)
+    for name in ("a", "b", "nobody"):
+        assert api.http.get(f"/pgs/{name}").status_code == 404
+    api.http.get("/status", headers={"Host": "evil.example"})
+    api.http.get("/no/such/route")
+    after = figures(api)
+    assert count(after, "/pgs/{pg}", "404") - count(before, "/pgs/{pg}", "404") == 3
+    assert count(after, "none", "403") - count(before, "none", "403") == 1
+    assert count(after, "none", "404") - count(before, "none", "404") == 1
+    assert "nobody" not in api.http.get("/metrics").text
+    took = key("http_request_duration_seconds_count", method="GET", route="/pgs/{pg}")
+    assert after[took] - before.get(took, 0) == 3
+
+
+def test_a_metered_engine_counts_each_call_with_its_outcome() -> None:
+    engine: Engine = MeteredEngine(FakeEngine())
+    engine.observe(None)
+    engine.observe(None)
+    with pytest.raises(NotFound):
+        engine.start("nobody")
+    assert isinstance(engine, MeteredEngine)
+    calls, times = engine.families()
+    assert {(labels["call"], labels["outcome"]): value for _, labels, value in calls.samples} == {
+        ("observe", "ok"): 2,
+        ("start", "not_found"): 1,
+    }
+    assert {labels["call"] for suffix, labels, _ in times.samples if suffix == "_count"} == {
+        "observe",
+        "start",
+    }
