@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from neon_compose.engine.runtime import (
     VolumeSpec,
     World,
 )
-from neon_compose.engine.watching import Change, ContainerEvent
+from neon_compose.engine.watching import Change, ContainerEvent, Line, stamp_of
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
 from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
@@ -271,6 +271,22 @@ class FakeEngine:
             first = next((i for i, one in enumerate(self.told) if one.at_ns >= since_ns), len(self.told))
             return FakeWatching(self, stack, first)
 
+    def lines(
+        self, name: str, tail: int | None = None, since: str = "", *, follow: bool = False
+    ) -> Iterator[Line]:
+        box = self._box_named(name)
+        there = [line for line in _stamped(box) if line.stamp >= since]
+        yield from there if tail is None else there[len(there) - tail :]
+        seen = len(box.lines)
+        while follow:
+            ended = box.state is not ContainerState.RUNNING or box not in self._all()
+            more = _stamped(box)[seen:]
+            seen += len(more)
+            yield from more
+            if ended and not more:
+                return
+            time.sleep(0.002)
+
     # ---- for tests
 
     def end(self, name: str, code: int = 137, lines: list[str] | None = None) -> None:
@@ -336,6 +352,10 @@ class FakeEngine:
     def _id(self) -> str:
         return f"{next(self._ids):064x}"
 
+    def _box_named(self, name: str) -> _Box:
+        """By name or id, as the engine takes either."""
+        return next((box for box in self._all() if box.id == name), None) or self._box(name)
+
     def _box(self, name: str) -> _Box:
         if name not in self.boxes:
             raise NotFound(f"can't find container {name}", code="no_such_thing")
@@ -395,6 +415,14 @@ class FakeEngine:
             published=_ports(box.spec) if up else (),
             created_at=box.created_at,
         )
+
+
+def _stamped(box: _Box) -> list[Line]:
+    """One line a microsecond since the container was made."""
+    return [
+        Line(stamp_of(box.created_at + timedelta(microseconds=place)), text)
+        for place, text in enumerate(box.lines)
+    ]
 
 
 class FakeWatching:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from neon_compose.cli.session import Session, give, say
 from neon_compose.engine.runtime import Container, Engine, Kind
+from neon_compose.engine.watching import stamp_of
 from neon_compose.errors import NeonError, NotFound
+from neon_compose.model.moments import parse_since
 from neon_compose.model.names import Name
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.states import Component
+from neon_compose.wait import Deadline, now
 
-_LOOK_S = 2.0
+TAIL = 100
+
+_LOOK_S = 1.0
+_AHEAD = 1000  # lines read but not printed yet: a slow terminal must not make us large
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: of the containers `only` names (all, if it names none), the last `tail` since `since`."""
+
+    only: tuple[str, ...] = ()
+    tail: int | None = None
+    since: str = ""
+
+    def matches(self, container: Container) -> bool:
+        """By full name, without the stack (`controller`, `pg_main`), or all of a component (`compute`)."""
+        known = (container.name, _short(container), container.component)
+        return not self.only or any(one in known for one in self.only)
 
 
 def attach(session: Session, stack: Name) -> None:
@@ -22,61 +43,117 @@ def attach(session: Session, stack: Name) -> None:
 
     say("attached: Ctrl-C stops the stack; up -d leaves it running")
     try:
-        for line in follow(session.engine, stack, None, tail=0):
+        for line in follow(session.engine, stack, Wanted(tail=0)):
             say(line)
     except KeyboardInterrupt:
         say(f'stopping stack "{stack}"')
         stop(session, stack)
 
 
-def logs(session: Session, only: str | None, tail: int, following: bool) -> None:
-    """Print the last lines of every container of the stack, or of `only` one."""
-    chosen = _chosen(session.engine, session.stack, only)
+def logs(
+    session: Session, only: Sequence[str], tail: int | None, since: str | None, *, following: bool
+) -> None:
+    """Print the last lines of every container of the stack, or of `only` some."""
+    stamp = stamp_of(parse_since(since, now())) if since is not None else ""
+    wanted = Wanted(tuple(only), tail if tail is not None or stamp else TAIL, stamp)
+    engine, stack = session.engine, session.stack
+    chosen = _chosen(engine, stack, wanted)
     if following:
-        for line in follow(session.engine, session.stack, only, tail):
-            give(line)
+        for text in follow(engine, stack, wanted):
+            give(text)
         return
     for container in chosen:
-        for line in session.engine.logs(container.name, tail):
-            give(_labelled(container, line))
+        for line in engine.lines(container.id, wanted.tail, wanted.since):
+            give(_labelled(container, line.text))
 
 
-def follow(engine: Engine, stack: Name, only: str | None, tail: int) -> Iterator[str]:
-    """Lines of all containers as they come, also of ones made meanwhile; ends when none is left running."""
-    lines: queue.Queue[str] = queue.Queue()
-    threads: dict[str, threading.Thread] = {}
+def follow(engine: Engine, stack: Name, wanted: Wanted) -> Iterator[str]:
+    """Lines of all wanted containers as they come, also of ones made or started again meanwhile.
+
+    Ends when none of them runs and nobody is there to start one: the controller has ended too.
+    """
+    lines: queue.Queue[str] = queue.Queue(_AHEAD)
+    reads: dict[str, _Reading] = {}
+    first = True
     while True:
-        running = [one for one in _containers(engine, stack) if one.running and _matches(one, only)]
-        for container in running:
-            thread = threads.get(container.id)
-            if thread is None or not thread.is_alive():
-                tail_now = tail if thread is None else 0
-                threads[container.id] = _start(engine, container, tail_now, lines)
-        if not running and not any(thread.is_alive() for thread in threads.values()) and lines.empty():
+        found = _containers(engine, stack)
+        chosen = [one for one in found if wanted.matches(one)]
+        for container in chosen:
+            if container.id not in reads:
+                # One that came meanwhile is new: all it says is.
+                reads[container.id] = _Reading(engine, container, wanted if first else Wanted(), lines)
+            elif container.running:
+                reads[container.id].go_on()
+        first = False
+        reading = any(one.busy for one in reads.values())
+        runs = any(one.running for one in found if one in chosen or one.component is Component.CONTROLLER)
+        if not (reading or runs) and lines.empty():
             return
         yield from _drain(lines)
 
 
 def _drain(lines: queue.Queue[str]) -> Iterator[str]:
-    """What comes within a look's time."""
-    try:
-        while True:
-            yield lines.get(timeout=_LOOK_S)
-    except queue.Empty:
-        return
-
-
-def _start(engine: Engine, container: Container, tail: int, lines: queue.Queue[str]) -> threading.Thread:
-    def read() -> None:
+    """What comes within a look's time, however much that is."""
+    deadline = Deadline.after(_LOOK_S)
+    while not deadline.passed:
         try:
-            for line in engine.follow(container.name, tail):
-                lines.put(_labelled(container, line))
-        except NeonError as error:
-            lines.put(_labelled(container, f"({error.message})"))
+            yield lines.get(timeout=max(deadline.left_s, 0.001))
+        except queue.Empty:
+            return
 
-    thread = threading.Thread(target=read, name=f"logs {container.name}", daemon=True)
-    thread.start()
-    return thread
+
+class _Reading:
+    """One container's lines, put into the queue by a thread that ends with the container.
+
+    What has been said is read first, and followed from its last line on: so nothing is told twice, and
+    nothing lost, when a container was started again before we looked.
+    """
+
+    def __init__(self, engine: Engine, container: Container, wanted: Wanted, lines: queue.Queue[str]) -> None:
+        self._engine, self._container, self._lines = engine, container, lines
+        self._place = ""  # the stamp of the last line told
+        self._thread = self._begin(wanted)
+
+    @property
+    def busy(self) -> bool:
+        return self._thread.is_alive()
+
+    def go_on(self) -> None:
+        """The container runs: if the thread has ended, it ran before and was started again."""
+        if not self.busy:
+            self._thread = self._begin(None)
+
+    def _begin(self, wanted: Wanted | None) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._read, args=(wanted,), name=f"logs {self._container.name}", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _read(self, wanted: Wanted | None) -> None:
+        try:
+            if wanted is not None:
+                self._catch_up(wanted)
+            for line in self._engine.lines(self._container.id, since=self._place, follow=True):
+                if line.stamp > self._place:
+                    self._tell(line.text)
+                    self._place = line.stamp
+        except NotFound:
+            return  # it was removed
+        except NeonError as error:
+            self._tell(f"({error.message})")
+
+    def _catch_up(self, wanted: Wanted) -> None:
+        least = wanted.tail if wanted.tail is None else max(wanted.tail, 1)  # one, to know where we are
+        said = list(self._engine.lines(self._container.id, least))
+        shown = said if wanted.tail is None else said[len(said) - min(wanted.tail, len(said)) :]
+        for line in shown:
+            if line.stamp >= wanted.since:
+                self._tell(line.text)
+        self._place = said[-1].stamp if said else ""
+
+    def _tell(self, text: str) -> None:
+        self._lines.put(_labelled(self._container, text))
 
 
 def _containers(engine: Engine, stack: Name) -> list[Container]:
@@ -87,20 +164,18 @@ def _containers(engine: Engine, stack: Name) -> list[Container]:
     )
 
 
-def _chosen(engine: Engine, stack: Name, only: str | None) -> list[Container]:
+def _chosen(engine: Engine, stack: Name, wanted: Wanted) -> list[Container]:
+    """Raises `NotFound` for the first name that no container has."""
     found = _containers(engine, stack)
-    chosen = [one for one in found if _matches(one, only)]
-    if only is not None and not chosen:
-        names = [_short(one) for one in found]
-        raise NotFound(
-            f'stack "{stack}" has no container "{only}"', hint=did_you_mean(only, names), code="no_container"
-        )
-    return chosen
-
-
-def _matches(container: Container, only: str | None) -> bool:
-    """By full name, or without the stack: `controller`, `pg_main`."""
-    return only is None or only in (container.name, _short(container))
+    for name in wanted.only:
+        if not any(Wanted((name,)).matches(one) for one in found):
+            names = [_short(one) for one in found]
+            raise NotFound(
+                f'stack "{stack}" has no container "{name}"',
+                hint=did_you_mean(name, names),
+                code="no_container",
+            )
+    return [one for one in found if wanted.matches(one)]
 
 
 def _short(container: Container) -> str:

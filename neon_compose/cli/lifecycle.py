@@ -44,14 +44,28 @@ def down(
 
 def logs(
     ctx: typer.Context,
-    container: Annotated[str | None, typer.Argument(metavar="CONTAINER", show_default=False)] = None,
+    containers: Annotated[
+        list[str] | None, typer.Argument(metavar="[CONTAINER]...", show_default=False)
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
-    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each container.")] = 100,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="MOMENT", help="10m, 2h, or 2026-11-28T10:00:00Z.", show_default=False
+        ),
+    ] = None,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", min=0, help="Lines of each; 100, or all with --since.", show_default=False),
+    ] = None,
 ) -> None:
-    """Print what the stack's containers said."""
+    """Print what the stack's containers said: controller, storage_NAME, pg_NAME, or all of a component.
+
+    With -f until Ctrl-C, through restarts, and with what comes meanwhile.
+    """
     from neon_compose.cli.attached import logs
 
-    logs(of(ctx), container, tail, follow)
+    logs(of(ctx), containers or (), tail, since, following=follow)
 
 
 def doctor(

@@ -31,7 +31,7 @@ from neon_compose.engine.runtime import (
     VolumeSpec,
     World,
 )
-from neon_compose.engine.watching import Change, ContainerEvent
+from neon_compose.engine.watching import Change, ContainerEvent, Line
 from neon_compose.errors import Conflict, NeonError, TimedOut
 from neon_compose.wait import Deadline, now_ns, until
 
@@ -163,6 +163,23 @@ class DockerEngine:
                 self._client.events(decode=True, filters=filters, since=f"{seconds}.{rest_ns:09d}")
             )
 
+    def lines(
+        self, name: str, tail: int | None = None, since: str = "", *, follow: bool = False
+    ) -> Iterator[Line]:
+        seconds = int(datetime.fromisoformat(since).timestamp()) if since else None  # it takes whole ones
+        with _translated("read the log of container", name):
+            frames = self._client.logs(
+                name,
+                stream=True,
+                follow=follow,
+                timestamps=True,
+                tail="all" if tail is None else tail,
+                since=max(seconds, 1) if seconds is not None else None,
+            )
+            for line in _lines(frames):
+                if line.stamp >= since:
+                    yield line
+
     # ---- inside
 
     def _network(self, name: str) -> dict[str, Any] | None:
@@ -282,6 +299,19 @@ def _own_name(names: list[str] | None) -> str:
 
 def _mount(seen: Mapping[str, Any]) -> Mount:
     return Mount(seen.get("Source") or seen.get("Name") or "", seen["Destination"], not seen.get("RW", True))
+
+
+def _lines(frames: Iterator[bytes]) -> Iterator[Line]:
+    """A frame is a stamp, a space and text: a whole line, or 16 KiB of a longer one."""
+    stamp, text = b"", b""
+    for frame in frames:
+        at, _, part = frame.partition(b" ")
+        stamp, text = stamp or at, text + part
+        if text.endswith(b"\n"):
+            yield Line(stamp.decode(), text[:-1].decode(errors="replace"))
+            stamp, text = b"", b""
+    if text:
+        yield Line(stamp.decode(), text.decode(errors="replace"))
 
 
 def _event(seen: Mapping[str, Any]) -> ContainerEvent:

@@ -16,7 +16,7 @@ from neon_compose.engine.runtime import (
     VolumeSpec,
     World,
 )
-from neon_compose.engine.watching import Watching
+from neon_compose.engine.watching import Line, Watching
 from neon_compose.errors import NeonError
 from neon_compose.metrics import Count, Durations, Family
 
@@ -90,3 +90,8 @@ class MeteredEngine:
 
     def watch(self, stack: str, since_ns: int | None = None) -> Watching:
         return self._call("watch", lambda: self._engine.watch(stack, since_ns))
+
+    def lines(
+        self, name: str, tail: int | None = None, since: str = "", *, follow: bool = False
+    ) -> Iterator[Line]:
+        return self._engine.lines(name, tail, since, follow=follow)

@@ -49,6 +49,19 @@ class ContainerEvent:
         return Component(name) if name in list(Component) else None
 
 
+@dataclass(frozen=True)
+class Line:
+    """What a container said. Stamps are the engine's time as text of one width: they sort as they came."""
+
+    stamp: str
+    text: str
+
+
+def stamp_of(at: datetime) -> str:
+    """The stamp of a line said at `at`."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
+
+
 class Watching(Protocol):
     """Events as they come. Iterated by one thread; ended by any."""
 
@@ -67,4 +80,12 @@ class Watcher(Protocol):
 
         Before them come those since `since_ns` that the engine still remembers: some hundred of all its
         containers. One at exactly `since_ns` comes again. `Unavailable`.
+        """
+
+    def lines(
+        self, name: str, tail: int | None = None, since: str = "", *, follow: bool = False
+    ) -> Iterator[Line]:
+        """The last `tail` lines (None: all) of stdout and stderr whose stamp is not before `since`.
+
+        With `follow` also those that come, until the container ends. `NotFound`, `Unavailable`.
         """

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from neon_compose.engine.labels import component_labels
+from neon_compose.engine import images
+from neon_compose.engine.docker import connect
+from neon_compose.engine.labels import component_labels, resource_labels
 from neon_compose.engine.runtime import ContainerSpec, Engine, Kind
 from neon_compose.engine.watching import Change, ContainerEvent, Watching
+from neon_compose.errors import NotFound
 from neon_compose.model.states import Component
 from neon_compose.wait import Deadline, until
-from tests.contract.test_runtime import engine, image, pause, spec, stack
+from tests.contract.test_runtime import SHORT, TALK, engine, image, pause, spec, stack
 
 __all__ = ["engine", "image", "spec", "stack"]
 
@@ -100,3 +103,47 @@ def test_what_happened_since_a_moment_comes_again_first(
     engine.remove(Kind.CONTAINER, spec.name)
     wait_for(again, Change.STARTED, Change.ENDED, Change.REMOVED)
     assert again[0] == seen[1]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_lines_have_stamps_by_which_they_are_found_again(
+    engine: Engine, spec: ContainerSpec, follow: bool
+) -> None:
+    engine.create(replace(spec, command=TALK))
+    engine.start(spec.name)
+    engine.wait(spec.name, 60)
+    first, second = engine.lines(spec.name, follow=follow)
+    assert (first.text, second.text) == ("one", "two")
+    assert first.stamp < second.stamp
+    assert list(engine.lines(spec.name, since=second.stamp, follow=follow)) == [second]
+    assert list(engine.lines(spec.name, tail=1, follow=follow)) == [second]
+    assert list(engine.lines(spec.name, since="2999-01-01T00:00:00.000000000Z", follow=follow)) == []
+
+
+def test_lines_that_come_are_followed_until_the_container_ends(engine: Engine, spec: ContainerSpec) -> None:
+    engine.create(replace(spec, command=SHORT))
+    engine.start(spec.name)
+    seen = engine.observe(None).container(spec.name)
+    assert seen is not None
+    assert [line.text for line in engine.lines(seen.id, follow=True)] == ["before", "after"]
+
+
+def test_a_container_that_is_not_there_has_no_lines(engine: Engine, stack: str) -> None:
+    with pytest.raises(NotFound):
+        list(engine.lines(f"{stack}_nobody"))
+
+
+@pytest.mark.docker
+def test_a_line_that_the_engine_cuts_into_pieces_is_one_line_again(stack: str) -> None:
+    real = connect()
+    image = images.ensure(("base",), lambda *_, **__: None)["base"]
+    say = ("sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end")
+    long = ContainerSpec(f"{stack}_long", image, labels=resource_labels(stack), command=say)
+    try:
+        real.create(long)
+        real.start(long.name)
+        real.wait(long.name, 60)
+        first, last = real.lines(long.name)
+        assert (first.text, last.text) == ("x" * 100_000, "end")
+    finally:
+        real.remove(Kind.CONTAINER, long.name)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from neon_compose.cli.attached import Wanted, follow
 from neon_compose.cli.doctor import Verdict, check_disk, check_engine, check_leftovers, check_proxy
 from neon_compose.engine import labels
 from neon_compose.engine.runtime import ContainerSpec, ContainerState, NetworkSpec, VolumeSpec, World
+from neon_compose.model.names import Name
 from neon_compose.model.states import Component
+from neon_compose.wait import Deadline, now, until
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.server import FakeServer
 from tests.unit.cli.world import FakeImages, Machine
@@ -54,6 +60,121 @@ def test_an_unknown_container_names_the_nearest(cli: Cli, machine: Machine) -> N
 
 def test_following_ends_when_nothing_runs(cli: Cli, machine: Machine) -> None:
     assert cli("logs", "-f", engine=lambda: machine.engine).code == 0
+
+
+def test_several_containers_or_all_of_a_component_can_be_named(cli: Cli, machine: Machine) -> None:
+    for names in (["pg_main", "controller"], ["compute", "neon_controller"]):
+        lines = cli("logs", "--tail", "1", *names, engine=lambda: machine.engine).out.splitlines()
+        assert lines == ["controller | controller 4", "pg_main | pg_main 4"]
+    assert cli("logs", "pg_main", "pg_x", engine=lambda: machine.engine).code == 3
+
+
+def test_since_takes_all_lines_from_then_on(cli: Cli, machine: Machine) -> None:
+    box = machine.engine.boxes["neon_pg_main"]
+    box.lines = [f"line {number}" for number in range(300)]
+    box.created_at = now() - timedelta(hours=1)
+    assert len(cli("logs", "pg_main", engine=lambda: machine.engine).out.splitlines()) == 100
+    assert len(cli("logs", "pg_main", "--since", "2h", engine=lambda: machine.engine).out.splitlines()) == 300
+    assert cli("logs", "pg_main", "--since", "30m", engine=lambda: machine.engine).out == ""
+    assert cli("logs", "--since", "lately", engine=lambda: machine.engine).code == 2
+
+
+class Lines:
+    """What `follow` gives, read by a thread."""
+
+    def __init__(self, machine: Machine, wanted: Wanted) -> None:
+        self.seen: list[str] = []
+        self._source = follow(machine.engine, Name("neon"), wanted)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        for line in self._source:
+            self.seen.append(line)
+
+    def wait_for(self, *lines: str) -> None:
+        until(
+            f"{lines}",
+            lambda: self.seen == list(lines),
+            Deadline.after(30),
+            last_words=lambda: str(self.seen),
+        )
+
+    def wait_for_end(self) -> None:
+        until("the end", lambda: not self.thread.is_alive(), Deadline.after(30))
+
+
+@pytest.fixture
+def up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine with its containers running, looked at often."""
+    monkeypatch.setattr("neon_compose.cli.attached._LOOK_S", 0.01)
+    for name in machine.engine.boxes:
+        machine.engine.boxes[name].state = ContainerState.RUNNING
+    return machine
+
+
+def test_following_goes_on_through_restarts_and_tells_nothing_twice(up: Machine) -> None:
+    box = up.engine.boxes["neon_pg_main"]
+    lines = Lines(up, Wanted(("pg_main",), tail=1))
+    expected = ["pg_main | pg_main 4"]
+    lines.wait_for(*expected)
+    for life in range(3):
+        box.lines.append(f"last words {life}")
+        up.engine.end("neon_pg_main")
+        box.lines.append(f"first words {life}")  # said before anybody looked again
+        up.engine.start("neon_pg_main")
+        expected += [f"pg_main | last words {life}", f"pg_main | first words {life}"]
+        lines.wait_for(*expected)
+
+
+def test_following_takes_up_what_is_made_meanwhile_from_its_first_line_on(up: Machine) -> None:
+    lines = Lines(up, Wanted(tail=0))
+    marks = labels.component_labels("neon", Component.COMPUTE)
+    up.engine.create(ContainerSpec("neon_pg_new", "image", Component.COMPUTE, marks))
+    up.engine.boxes["neon_pg_new"].lines += ["one", "two"]
+    up.engine.start("neon_pg_new")
+    lines.wait_for("pg_new | one", "pg_new | two")
+    for name in list(up.engine.boxes):
+        up.engine.end(name)
+    lines.wait_for_end()
+
+
+def test_following_a_stopped_container_waits_while_there_is_a_controller(up: Machine) -> None:
+    up.engine.end("neon_pg_main", lines=["bye"])
+    lines = Lines(up, Wanted(("pg_main",), tail=1))
+    lines.wait_for("pg_main | bye")
+    up.engine.start("neon_pg_main")
+    up.engine.boxes["neon_pg_main"].lines.append("back")
+    lines.wait_for("pg_main | bye", "pg_main | back")
+    up.engine.end("neon_pg_main")
+    assert lines.thread.is_alive()
+    up.engine.end("neon_controller")
+    lines.wait_for_end()
+
+
+def test_a_flood_of_one_container_keeps_no_other_from_being_found(up: Machine) -> None:
+    box = up.engine.boxes["neon_controller"]
+    lines = Lines(up, Wanted(tail=0))
+    marks = labels.component_labels("neon", Component.COMPUTE)
+    up.engine.create(ContainerSpec("neon_pg_new", "image", Component.COMPUTE, marks))
+    up.engine.start("neon_pg_new")
+    up.engine.boxes["neon_pg_new"].lines.append("here")
+
+    def found() -> bool:
+        box.lines.append("flood")
+        return "pg_new | here" in lines.seen
+
+    until("the new one", found, Deadline.after(30), longest_s=0.005)
+
+
+def test_ctrl_c_ends_following_with_130(cli: Cli, up: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Iterator[str]:
+        yield "pg_main | one"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neon_compose.cli.attached.follow", interrupted)
+    ran = cli("logs", "-f", engine=lambda: up.engine)
+    assert (ran.code, ran.out, ran.err) == (130, "pg_main | one\n", "")
 
 
 def test_doctor_without_an_engine_says_so_and_looks_no_further(cli: Cli) -> None:
