@@ -123,6 +123,7 @@ class FakeEngine:
         self.images: set[str] | None = None
         self.taken: set[int] = set()
         self.program: Program = lambda _: None
+        self.said: list[str] = []  # by every compute that starts
         self.host_view: list[str] = []
         self.removed_volume: Callable[[str], None] = lambda _: None
         self.calls: list[str] = []
@@ -197,6 +198,8 @@ class FakeEngine:
             if network not in (None, "host", "none"):
                 box.joined[network] = box.spec.ip or box.joined.get(network) or self._ip(network)
             self._tell(Change.STARTED, name)
+            if box.spec.component is Component.COMPUTE:
+                box.lines += self.said
             ended = self._run(box.spec)
             if ended is not None:
                 box.exit_code, box.lines = ended

@@ -28,6 +28,7 @@ T = TypeVar("T")
 CONNECT_S = 5.0
 LOOK_S = 30.0  # whoever only looks is answered in a fraction of a second, or by the deadline of what hangs
 ANSWER_S = 330.0  # a clean stop of a busy compute may take 60 s, of a whole stack 300 s
+OPEN_S = 1200.0  # the controller waits 900 s for a pg to open, then says what it was waiting for
 STREAM_S = 3600.0  # the longest silence between two events of an import
 
 
@@ -48,7 +49,9 @@ class Client:
         """The parsed answer; raises the error of a problem document, `Unavailable`, `TimedOut`."""
         return self._twice(
             lambda http: _answer(
-                http.request(method, where, json=body, params=_flags(params), timeout=_deadline(method))
+                http.request(
+                    method, where, json=body, params=_flags(params), timeout=_deadline(method, where)
+                )
             )
         )
 
@@ -175,8 +178,10 @@ def _httpx() -> Any:
     return importlib.import_module("httpx")
 
 
-def _deadline(method: str) -> Any:
-    return _httpx().Timeout(LOOK_S if method == "GET" else ANSWER_S, connect=CONNECT_S)
+def _deadline(method: str, where: str) -> Any:
+    opens = method in ("PUT", "POST") and where.startswith("/pgs")
+    longest_s = LOOK_S if method == "GET" else OPEN_S if opens else ANSWER_S
+    return _httpx().Timeout(longest_s, connect=CONNECT_S)
 
 
 def _open(access: Access, transport: httpx.BaseTransport | None) -> httpx.Client:

@@ -37,7 +37,10 @@ def pass_gate(
     container: str,
     wait_s: float,
 ) -> Opened:
-    """Start `container`; return when clients get in. `Unavailable` with its last log lines if it ends."""
+    """Start `container`; return when clients get in.
+
+    `Unavailable` with its last log lines if it ends, `TimedOut` with them if it doesn't open in time.
+    """
     given_up = threading.Event()
     deadline = Deadline.after(wait_s)
     answer = workers.submit(_open_in_slices, pageserver, doc, generation, deadline, given_up)
@@ -49,6 +52,8 @@ def pass_gate(
                 return answer.result(timeout=pause_s)
             except TimeoutError:
                 _check_alive(engine, stack, doc, container)
+            except TimedOut as error:
+                raise _not_opened(error, doc, wait_s, engine.logs(container, _LOG_LINES)) from error
             pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
     finally:
         given_up.set()
@@ -78,3 +83,18 @@ def _check_alive(engine: Engine, stack: str, doc: PgDoc, container: str) -> None
     )
     volume = work_volume(stack, doc.storage_name).name
     raise Disks((Place(Path("/neon/pg"), f'volume "{volume}"'),)).explain(ended) or ended
+
+
+def _not_opened(error: TimedOut, doc: PgDoc, wait_s: float, said: list[str]) -> TimedOut:
+    """What was waited for, what it said last, and what to do: "timed out" alone helps nobody."""
+    waited = f"{wait_s / 60:.0f} min" if wait_s >= 60 else f"{wait_s:.0f} s"
+    subject = error.message.removeprefix("timed out waiting for ")
+    lines = "\n".join(said) if said else "(none)"
+    return TimedOut(
+        f'pg "{doc.name}" did not open within {waited}',
+        detail=f"Waited for {subject}. {error.detail}".rstrip() + f"\nIts last log lines:\n{lines}",
+        hint=f"Its data is kept. neon-compose pg start {doc.name} goes on where its recovery was; meanwhile "
+        f"neon-compose logs -f pg_{doc.name} shows what it does.\n"
+        "If its log shows no progress, neon-compose doctor says what else is wrong: a full disk, say.",
+        code="not_opened",
+    )

@@ -8,6 +8,7 @@ import pytest
 from neon_compose.cli import access
 from neon_compose.cli.access import Access
 from neon_compose.cli.session import Outside
+from neon_compose.controller.steps import Open
 from neon_compose.errors import KINDS, Conflict, NeonError
 from neon_compose.model.names import Name
 from tests.unit.cli.conftest import Cli
@@ -67,6 +68,19 @@ def test_who_only_looks_waits_less_long_than_who_stops_a_busy_server(cli: Cli) -
     cli("pg", "list", transport=httpx.MockTransport(answer))
     cli("pg", "stop", "main", transport=httpx.MockTransport(answer))
     assert asked["GET"] <= 30 < asked["POST"]
+
+
+@pytest.mark.parametrize("line", ["pg start main", "pg restart main", "branch create x --from main"])
+def test_whoever_starts_a_pg_waits_until_the_controller_says_why_it_did_not_open(cli: Cli, line: str) -> None:
+    asked: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method != "GET":
+            asked.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"name": "main", "storage_name": "main", "url": "postgres://x"})
+
+    cli(*line.split(), transport=httpx.MockTransport(answer))
+    assert min(asked) > Open.__dataclass_fields__["wait_s"].default + 60
 
 
 def test_a_refused_token_is_an_error_when_no_engine_can_tell_the_right_one(cli: Cli) -> None:

@@ -45,8 +45,15 @@ def test_a_gate_that_stays_shut_times_out_and_leaves_no_container(shop: Fixture)
     *others, last = plan.plan_start(snap, snap.pg("a")).steps
     assert isinstance(last, steps.Open)
     short = steps.Plan((*others, replace(last, wait_s=0.2)))
-    with pytest.raises(TimedOut), shop.site.execution(snap) as execution:
+    shop.engine.said = ["LOG:  redo in progress, elapsed time: 890.00 s"]
+    with pytest.raises(TimedOut) as caught, shop.site.execution(snap) as execution:
         execution.run(short)
+    error = caught.value
+    assert (error.code, error.message) == ("not_opened", 'pg "a" did not open within 0 s')
+    assert "Waited for" in error.detail
+    assert "redo in progress" in error.detail
+    assert "pg start a" in error.hint
+    assert "logs -f pg_a" in error.hint
     assert "t_pg_a" not in shop.engine.boxes
     assert shop.site.snapshot().pg("a") == snap.pg("a")
 
