@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from neon_compose.api import streams
 from neon_compose.api.deps import ContainerName, DryRun, SiteOf, planned
 from neon_compose.api.problems import responses
-from neon_compose.controller import leftovers, stack, status
-from neon_compose.wire.rest import ComponentOut, LeftoverOut, PlanOut, StackIn, StatusOut
+from neon_compose.controller import diagnose, leftovers, stack, status
+from neon_compose.wire.rest import ComponentOut, FindingsOut, LeftoverOut, PlanOut, StackIn, StatusOut
 
 router = APIRouter(tags=["stack"])
 
@@ -28,6 +28,12 @@ def healthz() -> dict[str, bool]:
 @router.get("/status", responses=responses())
 def show_status(site: SiteOf) -> StatusOut:
     return status.status(site)
+
+
+@router.get("/findings", responses=responses())
+def list_findings(site: SiteOf) -> FindingsOut:
+    """What is wrong or worth to know, in words, with what to do about it: what `doctor` prints."""
+    return diagnose.findings(site)
 
 
 @router.get("/components", responses=responses())

@@ -50,7 +50,8 @@ def _about(site: Site) -> Family:
 
 def _of_stack(site: Site, snap: Snapshot, answers: dict[str, Answer]) -> list[Family]:
     pgs = Counter(
-        snap.pg_state(doc, busy=site.locks.holds(f"pg/{name}")) for name, doc in snap.desired.pgs.items()
+        snap.pg_state(doc, busy=site.locks.work_on(f"pg/{name}") is not None)
+        for name, doc in snap.desired.pgs.items()
     )
     storages = Counter(
         storage_state(snap.pageserver(name), answers[name][0] if name in answers else None)

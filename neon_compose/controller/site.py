@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.events import EventLog
@@ -50,6 +51,7 @@ class Site:
     phase: Phase | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)  # of the last bring-up, for /status
+    failures: list[dict[str, Any]] = field(default_factory=list)  # the same as problem documents
     events: EventLog = field(default_factory=EventLog)
     reserved_ports: set[int] = field(default_factory=set)
     ports_mutex: threading.Lock = field(default_factory=threading.Lock)

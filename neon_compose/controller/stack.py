@@ -126,7 +126,7 @@ def bring_back(site: Site) -> None:
 
 
 def _brought_up(site: Site, progress: Progress) -> None:
-    site.problems = progress.titles
+    site.problems, site.failures = progress.titles, progress.problems
     site.events.tell(EventKind.STACK_READY, site.stack, "; ".join(progress.titles) or None)
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 
 from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
+from neon_compose.model.troubles import Trouble
 
 PORT = 3000
 
@@ -210,6 +211,24 @@ class StatusOut(_Response):
     components: list[ComponentOut] = Field(default_factory=list)
     storages: list[StorageOut] = Field(default_factory=list)
     pgs: list[PgOut] = Field(default_factory=list)
+
+
+class FindingOut(_Response):
+    """Something that is wrong, or (not `wrong`) worth to know: what it means and what to do about it."""
+
+    kind: Trouble
+    name: str  # a container, storage or pg
+    found: str
+    means: str
+    hint: str
+    wrong: bool
+
+
+class FindingsOut(_Response):
+    """GET /findings. `now` is the controller's clock."""
+
+    now: datetime
+    findings: list[FindingOut]
 
 
 class PlannedStep(_Response):

@@ -128,8 +128,8 @@ def test_a_damaged_manifest_is_refused_and_status_and_doctor_say_it(hurt: Hurt) 
         assert name in storage["note"]
         doctor = stack.run("doctor", "-o", "json")
         assert doctor.code != 0
-        [finding] = [one for one in json.loads(doctor.out) if one["what"] == f"storage {STORAGE}"]
-        assert finding["verdict"] == "wrong"
+        [finding] = [one for one in json.loads(doctor.out) if one["kind"] == "storage_damaged"]
+        assert (finding["what"], finding["verdict"]) == (STORAGE, "wrong")
         assert name in finding["found"]
     assert "main" in stack.json("storage", "show", STORAGE)["branches"]
 

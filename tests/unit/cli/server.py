@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -29,6 +30,8 @@ class FakeServer:
     refuse: dict[tuple[str, str], NeonError] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    now: datetime | None = None  # its clock
     token: str = TOKEN
     calls: list[Call] = field(default_factory=list)
     received: bytes = b""
@@ -94,6 +97,8 @@ class FakeServer:
                     "stack": "neon", "version": "0", "components": [], "problems": [],
                     "storages": list(self.storages.values()), "pgs": list(self.pgs.values()),
                 }  # fmt: skip
+            case "GET", ["findings"]:
+                return {"now": (self.now or datetime.now(UTC)).isoformat(), "findings": self.findings}
             case "GET", ["storages"]:
                 return list(self.storages.values())
             case "GET", ["pgs"]:
