@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from neon_compose import __version__
-from neon_compose.cli import branch, config, connect, lifecycle, pg, status, storage
+from neon_compose.cli import branch, config, connect, events, lifecycle, pg, status, storage
 from neon_compose.cli.session import Session, give, of
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command()(lifecycle.up)
 app.command()(lifecycle.down)
 app.command()(status.status)
 app.command()(lifecycle.logs)
+app.command()(events.events)
 app.command()(lifecycle.doctor)
 app.command()(connect.url)
 app.command()(connect.psql)

@@ -19,6 +19,7 @@ from neon_compose.model.names import Name
 
 HEAVY = {"docker", "fastapi", "rich", "yaml", "pydantic", "requests", "psycopg", "pygments"}
 DOCUMENT = {
+    "at": "2026-11-28T05:00:00Z", "kind": "pg_started",
     "name": "x", "storage_name": "main", "branch": "main", "state": "running", "url": "postgres://x",
     "stack": "neon", "version": "0",
 }  # fmt: skip
@@ -59,7 +60,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "line",
-    ["branch create b --from main@init", "pg list -o json", "pg start x", "url x", "storage list", "status"],
+    [
+        "branch create b --from main@init",
+        "pg list -o json",
+        "pg start x",
+        "url x",
+        "storage list",
+        "status",
+        "events",
+    ],
 )
 def test_nothing_heavy_is_imported_on_the_way_to_an_answer(home: Path, line: str) -> None:
     program = f"""if True:
