@@ -30,6 +30,7 @@ class FakeServer:
     refuse: dict[tuple[str, str], NeonError] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
     now: datetime | None = None  # its clock
     token: str = TOKEN
@@ -94,7 +95,7 @@ class FakeServer:
                 return self.leftovers
             case "GET", ["status"]:
                 return {
-                    "stack": "neon", "version": "0", "components": [], "problems": [],
+                    "stack": "neon", "version": "0", "components": [], "problems": self.problems,
                     "storages": list(self.storages.values()), "pgs": list(self.pgs.values()),
                 }  # fmt: skip
             case "GET", ["findings"]:

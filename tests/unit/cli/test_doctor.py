@@ -15,7 +15,7 @@ from neon_compose.cli import access, doctor
 from neon_compose.cli.doctor import Finding, Verdict, check_clock
 from neon_compose.engine import labels
 from neon_compose.engine.runtime import ContainerSpec, Kind, Publish
-from neon_compose.errors import Unavailable
+from neon_compose.errors import NotFound, Unavailable
 from neon_compose.model.names import Name
 from neon_compose.model.states import Component
 from neon_compose.model.troubles import WORDS, Trouble
@@ -164,6 +164,15 @@ def test_what_the_controller_finds_is_printed_with_its_own_words(cli: Cli, scene
         "wrong  neon_pg_main: it is odd\n       Something new.\n       hint: Do that.\n       Or this.\n"
         in ran.out
     )
+
+
+def test_an_older_controller_that_finds_nothing_itself_still_has_its_problems_told(
+    cli: Cli, scene: Scene
+) -> None:
+    scene.server.refuse["GET", "/findings"] = NotFound("no such route")
+    scene.server.problems = ["pg main: port 15432 is taken"]
+    (one,) = [row for row in examined(cli, scene) if row["verdict"] != Verdict.OK]
+    assert (one["kind"], one["found"]) == (Trouble.NOT_BROUGHT_UP, "pg main: port 15432 is taken")
 
 
 def test_a_clock_is_off_only_by_more_than_the_question_took() -> None:
