@@ -20,6 +20,7 @@ import uvicorn
 from neon_compose import log, settings
 from neon_compose.api.app import create_app
 from neon_compose.controller import faults
+from neon_compose.controller.alone import hold_state
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.events import EventLog
 from neon_compose.controller.network import ensure_network
@@ -80,6 +81,7 @@ def make_site() -> Site:
     """The site of this process: engine, documents, secrets. `Unavailable` without an engine."""
     stack = parse_name(settings.text("NEON_STACK", "neon"), "stack")
     root = Path(settings.text("NEON_STATE", "/state"))
+    hold_state(root)
     me = settings.text("NEON_SELF") or None
     engine = MeteredEngine(connect())
     documents = Documents(root)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from neon_compose.engine.runtime import ContainerSpec, Mount, NetworkSpec, Publi
 from neon_compose.errors import Unavailable
 from neon_compose.model.names import Name
 from neon_compose.model.states import Component
+from tests.kills.mortal import Killed, Life, Mortal
 from tests.unit.cli.conftest import Cli, Ran
 from tests.unit.cli.server import FakeServer
 from tests.unit.cli.world import FakeImages, Machine
@@ -31,8 +33,12 @@ PARTS = {
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
+    return make_machine(tmp_path / "machine")
+
+
+def make_machine(folder: Path) -> Machine:
     """A stack that is up, and another one beside it."""
-    found = Machine(tmp_path / "machine")
+    found = Machine(folder)
     for stack, port in (("neon", 3000), ("other", 3001)):
         marks = labels.resource_labels(stack)
         found.engine.ensure_network(NetworkSpec(f"{stack}_net", f"10.{len(stack)}.0.0/24", labels=marks))
@@ -121,3 +127,45 @@ def test_a_dry_run_changes_nothing(down: Down, machine: Machine) -> None:
     assert ran.code == 0
     assert "volume neon_state" in ran.out
     assert machine.engine.contents() == before
+
+
+class DyingEngine(Mortal):
+    """Its user dies before or after one of its changes."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+        return partial(self._change, name, found) if name in ("stop", "remove") else found
+
+    def _change(self, name: str, change: Callable[..., Any], *args: Any) -> None:
+        self._life.moment(f"before {name} {args}")
+        change(*args)
+        self._life.moment(f"after {name} {args}")
+
+
+@pytest.mark.parametrize("controller", ["helps", "is dead"])
+def test_a_down_that_was_cut_off_anywhere_is_finished_by_the_next_one(
+    cli: Cli, server: FakeServer, tmp_path: Path, controller: str
+) -> None:
+    server.stream = [{"result": {"stack": "neon"}}]
+
+    def world(number: int) -> Machine:
+        machine = make_machine(tmp_path / f"machine{number}")
+        if controller == "is dead":
+            machine.engine.end("neon_controller")
+        return machine
+
+    def down(machine: Machine, life: Life) -> Ran:
+        engine = DyingEngine(machine.engine, life)
+        return cli("down", "-v", "--yes", engine=lambda: engine, images=FakeImages)
+
+    uncut = Life()
+    assert down(world(0), uncut).code == 0
+    assert len(uncut.moments) >= 2 * (len(PARTS) + 3)
+    for number, moment in enumerate(uncut.moments, start=1):
+        machine = world(number)
+        with pytest.raises(Killed):
+            down(machine, Life(moment))
+        assert down(machine, Life()).code == 0
+        assert [one for found in machine.engine.contents() for one in found if one.startswith("neon_")] == []
+        assert {"other_state", "other_storage_main"} <= machine.engine.contents()[2]
+        assert set(machine.engine.contents()[0]) == {name.replace("neon", "other") for name in PARTS}
