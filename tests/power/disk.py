@@ -239,6 +239,10 @@ class Disk:
                 numbers.update(folder for folder, _ in change.names())
         return wanted
 
+    def unsynced(self) -> int:
+        """How many changes a power cut now may lose."""
+        return len(self._pending) + sum(len(file.pending) for file in self._files.values())
+
     def crash(self, rng: random.Random) -> Image:
         """What a power cut now could leave."""
         choose = Chance(rng)

@@ -56,6 +56,7 @@ class Cut:
     number: int
     position: int
     root: Path
+    unsynced: int  # changes that it may have lost
 
 
 def make_branch(home: Path, over: Over) -> Path:
@@ -88,7 +89,7 @@ def images(disk: Disk, root: Path, record: Path, count: int, rng: random.Random)
     inode = root.stat().st_ino
     for n, one in enumerate(log.read(record)):
         if n in cuts:
-            cut = Cut(n, one.at, root.with_name(f"cut-{n}"))
+            cut = Cut(n, one.at, root.with_name(f"cut-{n}"), disk.unsynced())
             folder.store(disk.crash(rng), inode, cut.root)
             yield cut
         disk.feed(one)
@@ -124,9 +125,11 @@ def main(home: Path, shim: Path, recorder: Path, count: int, transactions: int, 
         rows.work(root, ledger, transactions, seed)
     began = wait.monotonic_s()
     complaints: list[str] = []
+    unsynced = 0
     waiting: set[Future[list[str]]] = set()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for cut in images(disk, root, record, count, random.Random(seed)):
+            unsynced += cut.unsynced
             waiting.add(pool.submit(judge, over, ledger, cut))
             while len(waiting) > _AT_ONCE or (waiting and complaints):
                 done = next(as_completed(waiting))
@@ -136,10 +139,14 @@ def main(home: Path, shim: Path, recorder: Path, count: int, transactions: int, 
                 break
         for last in waiting:
             complaints += last.result()
+    if complaints:
+        return complaints
     print(
-        f"{count} images, log of {log.end(record) >> 20} MiB, {len(ledger.values)} keys,"
-        f" {wait.monotonic_s() - began:.0f} s"
+        f"{count} images, {unsynced // count} unsynced changes each, log of {log.end(record) >> 20} MiB,"
+        f" {len(ledger.values)} keys, {wait.monotonic_s() - began:.0f} s"
     )
+    if unsynced < 10 * count:
+        complaints.append(f"{unsynced} changes in {count} images: the cuts take nothing away")
     return complaints
 
 

@@ -85,10 +85,8 @@ log_name(enum kind kind, uint64_t inode, uint64_t is_folder, int dirfd, const ch
 	log_append(kind, inode, folder_of(dirfd, path), is_folder, name_of(path), strlen(name_of(path)));
 }
 
-/*----------------------------------------------------------------
- * Contents
- *----------------------------------------------------------------
- */
+/* ---- Contents ---- */
+
 static void
 log_vector(uint64_t inode, const struct iovec *iov, off_t at, ssize_t done)
 {
@@ -232,27 +230,23 @@ mmap(void *address, size_t len, int protection, int flags, int fd, off_t at)
 
 	if (r == MAP_FAILED || fd < 0 || !(protection & PROT_WRITE) || !(flags & MAP_SHARED))
 		return r;
-	inode = inode_of(fd);
-	if (inode != 0)
+	if ((inode = inode_of(fd)) != 0)
 		log_watch(r, len, inode, at);
 	return r;
 }
 
-/*----------------------------------------------------------------
- * Names
- *----------------------------------------------------------------
- */
+/* ---- Names ---- */
+
 int
 openat(int dirfd, const char *path, int flags,...)
 {
-	mode_t		mode = 0;
+	mode_t		mode;
 	va_list		args;
 	uint64_t	was;
 	int			fd;
 
 	va_start(args, flags);
-	if (flags & (O_CREAT | O_TMPFILE))
-		mode = va_arg(args, mode_t);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
 	va_end(args);
 	if (!(flags & (O_CREAT | O_TRUNC)) || !log_open())
 		return NEXT(openat) (dirfd, path, flags, mode);
@@ -360,10 +354,8 @@ rename(const char *old, const char *new)
 	return renameat2(AT_FDCWD, old, AT_FDCWD, new, 0);
 }
 
-/*----------------------------------------------------------------
- * Syncs.  Only what was written before one began is on disk when it ends.
- *----------------------------------------------------------------
- */
+/* ---- Syncs.  Only what was written before one began is on disk when it ends. ---- */
+
 static int
 sync_inode(uint64_t inode)
 {
@@ -403,7 +395,5 @@ syncfs(int fd)
 int
 sync_file_range(int fd, off_t at, off_t len, unsigned flags)
 {
-	if (inode_of(fd) == 0)
-		return NEXT(sync_file_range) (fd, at, len, flags);
-	return 0;
+	return inode_of(fd) == 0 ? NEXT(sync_file_range) (fd, at, len, flags) : 0;
 }
