@@ -42,7 +42,7 @@ class Programs:
 
 def build_recorder(dst: Path) -> Path:
     library = dst / "libpowerrecorder.so"
-    sources = [str(HERE / "recorder.c"), str(HERE / "recorder_calls.c")]
+    sources = [str(HERE / name) for name in ("recorder.c", "recorder_calls.c", "recorder_open.c")]
     shared = ["-fPIC", "-shared", "-Wl,-Bsymbolic-functions"]
     _check(["gcc", *_CFLAGS, *shared, "-o", str(library), *sources, "-ldl"])
     return library
