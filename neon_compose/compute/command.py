@@ -19,7 +19,7 @@ from neon_compose.compute.paths import (
     SHIM_IN_CONTAINER,
     ComputePaths,
 )
-from neon_compose.durable import aside, write_file
+from neon_compose.durable import aside
 from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN
 from neon_compose.postgres.versions import Version
