@@ -14,7 +14,9 @@ from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import Pageservers
 from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
-from tests.fakes import FakeEngine, FakePageservers, FakeStore, Faults
+from tests.fakes import FakeEngine
+from tests.fakes_pageserver import FakePageservers, FakeStore
+from tests.faults import Faults
 from tests.kills.mortal import Life, Mortal
 
 STACK = "t"

@@ -7,7 +7,7 @@ import pytest
 
 from neon_compose.wait import Deadline, until
 from neon_compose.wire.pageserver import Prepared
-from tests.fakes import FakePageserver
+from tests.fakes_pageserver import FakePageserver
 from tests.unit.api.conftest import Api
 
 BRANCH = {"name": "try1", "storage_name": "shop", "from": "shop@init", "start": True}

@@ -18,7 +18,7 @@ from neon_compose.model.troubles import Trouble
 from neon_compose.wait import now
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import FindingOut, PgIn, StorageIn
-from tests.fakes import FakePageserver, FakeStore
+from tests.fakes_pageserver import FakePageserver, FakeStore
 from tests.site import STACK, Fixture
 
 COMPUTE, SERVER = f"{STACK}_pg_a", f"{STACK}_storage_shop"

@@ -18,7 +18,7 @@ from neon_compose.model.states import StorageType
 from neon_compose.wait import Deadline, until
 from neon_compose.wire.events import EventKind, EventOut
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StorageIn
-from tests.fakes import FakeWatching
+from tests.fakes_watching import FakeWatching
 from tests.site import STACK, Fixture
 
 
@@ -157,7 +157,7 @@ def test_an_engine_that_goes_away_is_asked_again_from_the_last_event_on(
                 gone.set()
                 raise Unavailable("the Docker engine does not answer", code="engine_gone")
             found = engine.watch(stack, since_ns)
-            return LosesIts(engine, stack, found._next)
+            return LosesIts(engine.news, engine.told, stack, found._next)
 
     recorder = Recorder(Watcher(), STACK, log)
     recorder.start()

@@ -12,7 +12,7 @@ from neon_compose.engine.runtime import ContainerSpec
 from neon_compose.errors import Invalid, NotFound, Unavailable
 from neon_compose.model.states import StorageType
 from neon_compose.wire.rest import StackIn, StorageIn
-from tests.fakes import FakeStore
+from tests.fakes_pageserver import FakeStore
 from tests.site import Fixture
 
 SERVER = "postgres://joe@db.example:5433/shop"

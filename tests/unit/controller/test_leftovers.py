@@ -14,7 +14,7 @@ from neon_compose.engine.labels import component_labels, resource_labels
 from neon_compose.engine.runtime import ContainerSpec, Kind, NetworkSpec, VolumeSpec
 from neon_compose.model.states import Component, StorageType
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StorageIn
-from tests.fakes import _Compute
+from tests.fakes_pageserver import _Compute
 from tests.site import STACK, Fixture
 
 

@@ -1,0 +1,353 @@
+"""An in-memory stand-in for pageservers and their storages, with the real one's contract."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from neon_compose.engine import labels as label
+from neon_compose.engine.runtime import (
+    ContainerState,
+)
+from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
+from neon_compose.model.states import Durability
+from neon_compose.wire import ndjson
+from neon_compose.wire.fetching import Fetch, FetchRequest
+from neon_compose.wire.pageserver import (
+    Branch,
+    ComputeStatus,
+    Credentials,
+    LaidOut,
+    Leftover,
+    Opened,
+    Prepared,
+    SettingValue,
+    Snapshot,
+    StorageStatus,
+)
+from tests.fakes import FakeEngine
+
+
+@dataclass
+class _Compute:
+    generation: str
+    branch: str
+    laid_out: bool = False
+    opened: bool = False
+    has_writes: bool = False
+
+
+@dataclass
+class FakeStore:
+    """What a storage holds; outlives its pageserver, as a volume does."""
+
+    name: str
+    empty: bool = True
+    snapshots: dict[str, str] = field(default_factory=dict)  # name -> branch
+    branches: dict[str, tuple[str | None, str | None, str | None]] = field(default_factory=dict)
+    computes: dict[str, _Compute] = field(default_factory=dict)
+    imported: bytes = b""
+    fetches: dict[str, FetchRequest] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+@dataclass
+class FakePageservers:
+    """`make(address)` gives the pageserver that runs there in `engine`."""
+
+    engine: FakeEngine
+    stores: dict[str, FakeStore] = field(default_factory=dict)
+    open_blocks_s: float = 0.0
+    never_opens: bool = False
+    import_hook: Callable[[int], None] = lambda _: None
+    looks: list[str] = field(default_factory=list)  # what was only read, as it was asked
+
+    def __post_init__(self) -> None:
+        self.engine.removed_volume = self._forget
+
+    def _forget(self, volume: str) -> None:
+        for name in list(self.stores):
+            if volume.endswith(f"_storage_{name}"):
+                del self.stores[name]
+
+    def make(self, address: str) -> FakePageserver:
+        return FakePageserver(self, address)
+
+    def store(self, name: str) -> FakeStore:
+        return self.stores.setdefault(name, FakeStore(name))
+
+
+class FakePageserver:
+    """The shape of `PageserverClient`, over a `FakeStore`."""
+
+    def __init__(self, all_: FakePageservers, address: str) -> None:
+        self._all, self._address = all_, address
+        self._mutex = threading.RLock()
+
+    @property
+    def _store(self) -> FakeStore:
+        box = self._all.engine.pageserver_at(self._address)
+        if box is None or box.state is not ContainerState.RUNNING:
+            raise Unavailable(f"the pageserver at {self._address} does not answer", code="pageserver_down")
+        folder = next(one for one in box.spec.mounts if one.target == "/storage")
+        store = self._all.store(box.spec.labels[label.STORAGE])
+        if folder.is_bind:
+            store.folder = self._all.engine.host_path(folder.source)
+            store.empty = not (store.folder / "storage.json").exists()
+        return store
+
+    def _change(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return self._all.engine.faults.around(what)
+
+    def healthy(self) -> bool:
+        with contextlib.suppress(NeonError):
+            return bool(self._store)
+        return False
+
+    def status(self) -> StorageStatus:
+        store = self._store
+        return StorageStatus(
+            name=store.name,
+            empty=store.empty,
+            storage_id=None if store.empty else _id_of(store),
+            postgres_major=17,
+            default_database="postgres",
+            branches=sorted(store.branches),
+            snapshots=sorted(store.snapshots),
+            size_bytes=8192,
+        )
+
+    def credentials(self) -> Credentials:
+        return Credentials(role="neon_admin", password="s3:cret/", database="postgres")
+
+    def leftovers(self) -> list[Leftover]:
+        return [Leftover(kind="scratch", name=name, why="a fetch") for name in self._store.fetches]
+
+    def initialise(self) -> Iterator[ndjson.Event]:
+        with self._change("initialise"):
+            store = self._store
+            if store.empty:
+                self._fill(store, "init")
+        yield ndjson.Step(name="initdb", state="done")
+        yield ndjson.Result(result={})
+
+    def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]:
+        store = self._store
+        if not store.empty:
+            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        with self._change("import"):
+            data = b""
+            for chunk in chunks:
+                data += chunk
+                self._all.import_hook(len(data))
+                yield ndjson.Step(name="restore", state="progress", bytes=len(data))
+            if not data.startswith(b"PGDMP") and fmt != "directory":
+                raise Invalid("the upload is not a dump", code="not_a_dump")
+            store.imported = data
+            self._fill(store, "import")
+        yield ndjson.Result(result={})
+
+    def begin_fetch(self, request: FetchRequest) -> Fetch:
+        store = self._store
+        if not store.empty:
+            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        with self._change("begin_fetch"):
+            store.fetches["fetch-0"] = request
+        return Fetch(id="fetch-0")
+
+    def drop_fetch(self, fetch_id: str) -> None:
+        self._store.fetches.pop(fetch_id, None)
+
+    def import_fetched(self, fetch_id: str) -> Iterator[ndjson.Event]:
+        with self._change("import_fetched"):
+            store = self._store
+            store.imported = store.fetches[fetch_id].model_dump_json().encode()
+            self._fill(store, "import")
+        yield ndjson.Result(result={})
+
+    @staticmethod
+    def _fill(store: FakeStore, snapshot: str) -> None:
+        store.empty = False
+        store.branches["main"] = (None, None, None)
+        store.snapshots[snapshot] = "main"
+        if store.folder is not None:
+            (store.folder / "storage.json").write_text(f'{{"format": 1, "storage_id": "id-of-{store.name}"}}')
+
+    def branches(self) -> list[Branch]:
+        store = self._store
+        return [self._branch(store, name) for name in sorted(store.branches)]
+
+    def _branch(self, store: FakeStore, name: str) -> Branch:
+        parent, snapshot, writer = store.branches[name]
+        return Branch(
+            name=name,
+            id=f"id-of-{name}",
+            parent=parent,
+            snapshot=snapshot,
+            start_lsn="0/1000000",
+            writer=writer,
+            has_writes=self._has_writes(store, name),
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    @staticmethod
+    def _has_writes(store: FakeStore, branch: str) -> bool:
+        return any(one.branch == branch and one.has_writes for one in store.computes.values())
+
+    def snapshots(self) -> list[Snapshot]:
+        made = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            Snapshot(name=name, branch=branch, branch_id="x", lsn="0/1000000", created_at=made)
+            for name, branch in self._store.snapshots.items()
+        ]
+
+    def create_branch(
+        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> tuple[Branch, bool]:
+        with self._change(f"create branch {name}"), self._mutex:
+            store = self._store
+            new = self._make_branch(store, name, from_branch, from_snapshot)
+            return self._branch(store, name), new
+
+    def _make_branch(
+        self, store: FakeStore, name: str, from_branch: str | None, from_snapshot: str | None
+    ) -> bool:
+        if name in store.branches:
+            if store.branches[name][:2] != (from_branch, from_snapshot):
+                raise Conflict(f'branch "{name}" starts elsewhere', code="branch_exists")
+            return False
+        if from_snapshot is not None and from_snapshot not in store.snapshots:
+            raise NotFound(f'snapshot "{from_snapshot}" does not exist', code="no_such_snapshot")
+        if from_branch not in store.branches:
+            raise NotFound(f'branch "{from_branch}" does not exist', code="no_such_branch")
+        if from_snapshot is None and self._has_writes(store, from_branch):
+            moments = ", ".join(sorted(store.snapshots))
+            raise Conflict(f'branch "{from_branch}" has writes', detail=moments, code="has_writes")
+        store.branches[name] = (from_branch, from_snapshot, None)
+        return True
+
+    def delete_branch(self, name: str) -> None:
+        with self._change(f"delete branch {name}"):
+            store = self._store
+            if name not in store.branches:
+                raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
+            if name == "main" or any(one.branch == name for one in store.computes.values()):
+                raise Conflict(f'branch "{name}" is needed', code="branch_in_use")
+            del store.branches[name]
+
+    def prepare(
+        self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+    ) -> Prepared:
+        with self._change(f"prepare {pg}"), self._mutex:
+            store = self._store
+            created = False
+            if branch not in store.branches:
+                if from_branch is None:
+                    raise NotFound(f'branch "{branch}" does not exist', code="no_such_branch")
+                created = self._make_branch(store, branch, from_branch, from_snapshot)
+            parent, snapshot, writer = store.branches[branch]
+            if writer not in (None, pg):
+                raise Conflict(
+                    f'branch "{branch}" has a primary: pg "{writer}"',
+                    hint=f"Destroy {writer}, or make a branch of it.",
+                    code="second_primary",
+                )
+            store.branches[branch] = (parent, snapshot, pg)
+            compute = store.computes.setdefault(pg, _Compute(f"{len(store.computes):012x}", branch))
+            return Prepared(
+                generation=compute.generation,
+                branch_id=f"id-of-{branch}",
+                tip="tip",
+                created_branch=created,
+                laid_out=compute.laid_out,
+                needs_layout=not compute.laid_out,
+                command=["postgres", "-D", "/neon/pg/data"],
+            )
+
+    def check_settings(
+        self, settings: Mapping[str, SettingValue], durability: Durability = Durability.LOCAL
+    ) -> None:
+        del durability
+        if "fsync" in settings:
+            raise Invalid('setting "fsync" is not yours to set', code="bad_setting")
+
+    def layout(
+        self,
+        pg: str,
+        generation: str,
+        port: int,
+        settings: Mapping[str, SettingValue],
+        durability: Durability = Durability.LOCAL,
+    ) -> LaidOut:
+        del generation, port
+        with self._change(f"layout {pg}"):
+            self.check_settings(settings, durability)
+            self._store.computes[pg].laid_out = True
+            return LaidOut(files=300, ms=10)
+
+    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened:
+        del generation, port
+        with self._change(f"open {pg}"):
+            until = time.monotonic() + wait_s
+            engine = self._all.engine
+            while self._all.never_opens or not any(engine.running(name) for name in self._containers_of(pg)):
+                if time.monotonic() > until:
+                    raise TimedOut(f'timed out waiting for pg "{pg}"')
+                time.sleep(0.002)
+            time.sleep(self._all.open_blocks_s)
+            self._store.computes[pg].opened = True
+            return Opened(lsn="0/1000000", ms=5)
+
+    def _containers_of(self, pg: str) -> list[str]:
+        return [
+            name for name, box in list(self._all.engine.boxes.items()) if box.spec.labels.get(label.PG) == pg
+        ]
+
+    def compute(self, pg: str) -> ComputeStatus:
+        found = {one.pg: one for one in self.computes()}
+        if pg not in found:
+            raise NotFound(f'compute "{pg}" does not exist', code="no_such_compute")
+        return found[pg]
+
+    def computes(self) -> list[ComputeStatus]:
+        self._all.looks.append(f"computes of {self._store.name}")
+        return [
+            ComputeStatus(
+                pg=pg,
+                generation=one.generation,
+                branch=one.branch,
+                branch_id=f"id-of-{one.branch}",
+                laid_out=one.laid_out,
+                settling=False,
+                opened=one.opened,
+                has_writes=one.has_writes,
+                own_bytes=4096,
+            )
+            for pg, one in list(self._store.computes.items())
+        ]
+
+    def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None:
+        with self._change(f"delete compute {pg}"), self._mutex:
+            store = self._store
+            compute = store.computes.get(pg)
+            if compute is None:
+                return
+            if compute.has_writes and not discard_writes:
+                raise Conflict(f'pg "{pg}" has writes', hint="--discard-writes", code="has_writes")
+            del store.computes[pg]
+            for name, (parent, snapshot, writer) in store.branches.items():
+                if writer == pg:
+                    store.branches[name] = (parent, snapshot, None)
+
+
+def _id_of(store: FakeStore) -> str:
+    """What its folder says, if it has one: folders get moved."""
+    if store.folder is None:
+        return f"id-of-{store.name}"
+    return str(json.loads((store.folder / "storage.json").read_text())["storage_id"])
