@@ -13,7 +13,8 @@ header, 4096 bytes
   52  4  n_segments = the map's
 bits: block b of segment s is bit s.first_bit + b; bit i is byte i/8, mask 1 << (i % 8). 1: the local file
 has this block. Bits only ever go up, so a torn or partial write of them is harmless.
-flags: a byte per segment; 1: created, cut or extended at least once since layout.
+flags: a byte per segment; 1: created, cut or extended at least once since layout; 2: made anew after an
+unlink, so nothing of the layer is under it.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from neon_compose.wait import Deadline, until
 from tests.e2e.stack import PROGRAM, Stack
+from tests.prometheus import figures, key
 
 
 @pytest.fixture
@@ -72,21 +72,6 @@ def running(stack: Stack, *args: str) -> Iterator[Running]:
         one.process.stdout.close()
 
 
-def figures(stack: Stack) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    with stack.http() as http:
-        answer = http.get("/metrics")
-    assert answer.status_code == 200, answer.text
-    return {
-        (one.name.removeprefix("neon_compose_"), frozenset(one.labels.items())): one.value
-        for family in parsed(answer.text)
-        for one in family.samples
-    }
-
-
-def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return name, frozenset(labels.items())
-
-
 def test_what_was_done_and_what_became_of_containers_is_told_in_one_stream(stack: Stack) -> None:
     with running(stack, "events", "-f", "-o", "json") as events:
         with stack.http() as http:
@@ -123,10 +108,12 @@ def test_what_was_done_and_what_became_of_containers_is_told_in_one_stream(stack
 
 
 def test_figures_are_those_of_the_stack(stack: Stack) -> None:
-    before = figures(stack)
+    with stack.http() as http:
+        before = figures(http)
     stack.cli("branch", "create", "counted", "--from", "main@init")
     stack.sql("counted", "create table t as select generate_series(1, 10000) n")
-    after = figures(stack)
+    with stack.http() as http:
+        after = figures(http)
     assert after[key("pgs", state="running")] == before[key("pgs", state="running")] + 1
     assert (
         after[key("storage_branches", storage="main")] == before[key("storage_branches", storage="main")] + 1

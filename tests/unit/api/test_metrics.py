@@ -12,6 +12,7 @@ from neon_compose.engine.metered import MeteredEngine
 from neon_compose.engine.runtime import Engine
 from neon_compose.errors import NotFound
 from tests.fakes import FakeEngine
+from tests.prometheus import figures, key
 from tests.unit.api.conftest import Api
 
 UNITS = ("_seconds", "_bytes", "_total", "_info")
@@ -20,21 +21,6 @@ PLAIN = {  # numbers of things have no unit
     "storage_branches", "storage_snapshots", "storage_busy", "pg_has_writes", "pg_settling", "pg_doubtful",
 }  # fmt: skip
 BRANCH = {"name": "try1", "storage_name": "shop", "from": "shop@init", "start": True}
-
-
-def figures(api: Api) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    answer = api.http.get("/metrics")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return {
-        (one.name.removeprefix("neon_compose_"), frozenset(one.labels.items())): one.value
-        for family in parsed(answer.text)
-        for one in family.samples
-    }
-
-
-def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return name, frozenset(labels.items())
 
 
 def test_names_and_units_are_as_prometheus_wants_them(api: Api) -> None:
@@ -60,7 +46,7 @@ def test_it_wants_the_token(api: Api) -> None:
 def test_pgs_storages_and_branches_are_counted_by_state_and_name(api: Api) -> None:
     api.http.put("/pgs", json=BRANCH)
     api.http.put("/pgs", json={"name": "idle", "storage_name": "shop"})
-    found = figures(api)
+    found = figures(api.http)
     assert found[key("pgs", state="running")] == 1
     assert found[key("pgs", state="created")] == 1
     assert found[key("pgs", state="failed")] == 0
@@ -75,7 +61,7 @@ def test_pgs_storages_and_branches_are_counted_by_state_and_name(api: Api) -> No
 def test_a_pageserver_that_died_is_down_and_the_rest_is_told(api: Api) -> None:
     api.http.put("/storages", json={"name": "crm", "type": "native"})
     api.fixture.engine.end("t_storage_crm")
-    found = figures(api)
+    found = figures(api.http)
     assert (found[key("pageserver_up", storage="crm")], found[key("pageserver_up", storage="shop")]) == (0, 1)
     assert found[key("storages", state="stopped")] == 1
     assert key("storage_size_bytes", storage="crm") not in found
@@ -87,12 +73,12 @@ def test_requests_are_counted_by_route_and_status_also_refused_ones(api: Api) ->
     ) -> float:
         return found.get(key("http_requests_total", method="GET", route=route, status=status), 0)
 
-    before = figures(api)
+    before = figures(api.http)
     for name in ("a", "b", "nobody"):
         assert api.http.get(f"/pgs/{name}").status_code == 404
     api.http.get("/status", headers={"Host": "evil.example"})
     api.http.get("/no/such/route")
-    after = figures(api)
+    after = figures(api.http)
     assert count(after, "/pgs/{pg}", "404") - count(before, "/pgs/{pg}", "404") == 3
     assert count(after, "none", "403") - count(before, "none", "403") == 1
     assert count(after, "none", "404") - count(before, "none", "404") == 1
