@@ -119,7 +119,7 @@ def test_figures_are_those_of_the_stack(stack: Stack) -> None:
         after[key("storage_branches", storage="main")] == before[key("storage_branches", storage="main")] + 1
     )
     own = after[key("branch_own_bytes", pg="counted", storage="main", branch="counted")]
-    assert own == stack.json("pg", "show", "counted")["own_bytes"] > 0
+    assert 0 < own <= stack.json("pg", "show", "counted")["own_bytes"]  # it may have grown meanwhile
     assert after[key("storage_size_bytes", storage="main")] > 1 << 20
     put = key("http_requests_total", method="PUT", route="/pgs", status="201")
     assert after[put] == before.get(put, 0) + 1
