@@ -54,11 +54,10 @@ def bring_up(
         for pg in (pg_in(*named) for named in file.pgs.items()):
             progress.attempt(f"pg {pg.name}", partial(pgs.put, site, pg))
     named = file.pgs if file is not None else {}
-    pgs_now = site.documents.read().pgs.values()
-    half = [pg for pg in pgs_now if pg.ending or pg.wanted is Wanted.STOPPED]
+    half = [pg for pg in site.documents.read().pgs.values() if pg.ending or pg.wanted is Wanted.STOPPED]
     _each(site, progress, "pg", half, lambda pg: pgs.finish(site, pg.name))
-    wanted = [pg for pg in pgs_now if pg.wanted is Wanted.RUNNING and not pg.ending]
-    _each(site, progress, "pg", [pg for pg in wanted if pg.name not in named], partial(_start, site))
+    wanted = [pg for pg in site.documents.read().pgs.values() if _wanted(pg) and pg.name not in named]
+    _each(site, progress, "pg", wanted, partial(_start, site))
     _bring_minio(site, documents, progress)
 
 
@@ -84,8 +83,12 @@ def _serve(site: Site, doc: StorageDoc) -> None:
     def work() -> None:
         site.refuse_while_stopping()
         snap = site.snapshot()
-        half = doc.attaching or doc.ending
-        steps = plan.plan_abandon(snap, doc) if half else plan.plan_pageserver(snap, doc)
+        now = snap.desired.storages.get(doc.name)
+        if now is None:
+            return
+        # What it is now: `doc` was read before the lock, and an attach may have ended meanwhile.
+        half = now.attaching or now.ending
+        steps = plan.plan_abandon(snap, now) if half else plan.plan_pageserver(snap, now)
         with site.execution(snap) as execution:
             execution.run(steps)
 
@@ -99,16 +102,27 @@ def _restore_pods(site: Site, progress: Progress) -> None:
     progress.attempt("pod", partial(pods.trim, site))
 
 
+def _wanted(doc: PgDoc | None) -> bool:
+    return doc is not None and doc.wanted is Wanted.RUNNING and not doc.ending
+
+
 def _start(site: Site, doc: PgDoc) -> None:
+    """`doc` was read a while ago: a request that stopped or destroyed the pg since then is not undone."""
     snap = site.snapshot()
+    if not _wanted(snap.desired.pgs.get(doc.name)):
+        return
     seen = snap.compute(doc.name)
     if seen is None or not seen.running or snap.cut_off(seen):
         pgs.act(site, doc.name, PgAction(action=PgVerb.START))
         return
 
     def reopen() -> None:
+        snap = site.snapshot()
+        now, seen = snap.desired.pgs.get(doc.name), snap.compute(doc.name)
+        if now is None or not _wanted(now) or seen is None or not seen.running:
+            return
         with site.execution(snap) as execution:
-            execution.run(plan.plan_reopen(snap, doc))
+            execution.run(plan.plan_reopen(snap, now))
 
     site.locks.run(
         f"reopen {doc.name}",

@@ -41,6 +41,7 @@ Undo = Callable[[], object]
 Tell = Callable[[EventKind, str, str | None], None]
 _HEALTHY_S = 60.0
 _QUICK_STOP_S = 10.0
+_MAY_HAVE_HAPPENED = ("pageserver_slow", "pageserver_cut_off")  # asked, but no answer came
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class Execution:
             # The name is somebody else's: there is nothing of ours to take back.
             if error.code == "exists":
                 self._undos.remove(undo)
+            if step.final and error.code in _MAY_HAVE_HAPPENED:
+                self._undos.clear()
             self.tools.tell(EventKind.STEP_FAILED, name, error.message)
             raise
         if step.final:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from neon_compose.controller import branches, plan, pods, render
@@ -32,6 +33,8 @@ from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+_REFUSALS = ("has_writes", "doubtful", "data_lost")  # of a destroy, for what it would lose
 
 
 # ---- reading
@@ -249,9 +252,10 @@ def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = Fals
 
     def work() -> Plan:
         snap = site.snapshot()
-        steps = plan.plan_destroy(snap, snap.pg(name), discard_writes=discard_writes)
+        doc = snap.pg(name)
+        steps = plan.plan_destroy(snap, doc, discard_writes=discard_writes)
         if not dry_run:
-            with site.execution(snap) as execution:
+            with _kept_if_refused(site, doc), site.execution(snap) as execution:
                 execution.run(steps)
             site.workers.submit(_keep_pods, site)
         return steps
@@ -276,8 +280,21 @@ def finish(site: Site, name: str) -> None:
 
 
 def _finish_destroy(site: Site, snap: Snapshot, doc: PgDoc) -> None:
-    with site.execution(snap) as execution:
-        execution.run(plan.plan_destroy(snap, doc, discard_writes=doc.ending == "discard"))
+    discard_writes = doc.ending == "discard"
+    with _kept_if_refused(site, doc), site.execution(snap) as execution:
+        execution.run(plan.plan_destroy(snap, doc, discard_writes=discard_writes))
+
+
+@contextmanager
+def _kept_if_refused(site: Site, doc: PgDoc) -> Iterator[None]:
+    """A destroy that is refused for what it would lose has deleted nothing. If one that was cut off
+    before it was refused is taken up again, the pg is an ordinary one again, which can be started."""
+    try:
+        yield
+    except Conflict as error:
+        if doc.ending == "refuse" and error.code in _REFUSALS:
+            site.documents.put(doc.model_copy(update={"ending": None, "wanted": Wanted.STOPPED}))
+        raise
 
 
 def _missing_branch(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:

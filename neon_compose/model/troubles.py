@@ -238,6 +238,7 @@ OF_CODES: Mapping[str, Trouble] = {
     "unclaimed": Trouble.DATA_UNCLAIMED,
     "compute_ended": Trouble.CONTAINER_ENDED,
     "pageserver_down": Trouble.CONTAINER_ENDED,
+    "pageserver_cut_off": Trouble.CONTAINER_ENDED,
 }  # an error's code -> what it is a sign of; any other is `NOT_BROUGHT_UP`
 
 

@@ -221,10 +221,11 @@ class PageserverClient:
 def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> NeonError:
     if isinstance(error, httpx.ReadTimeout):
         return TimedOut(f"the pageserver at {url} gave no answer in time", code="pageserver_slow")
+    sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
     return Unavailable(
         f"the pageserver at {url} does not answer",
         detail=f"{type(error).__name__}: {error}",
-        code="pageserver_down",
+        code="pageserver_cut_off" if sent else "pageserver_down",
     )
 
 
