@@ -54,9 +54,9 @@ class Disks:
             return None
         said, filename = _said(error), str(getattr(error, "filename", None) or "")
         code = error.errno if isinstance(error, OSError) else None
-        if code in _FULL or isinstance(error, DiskFull) or any(words in said for words in _FULL_WORDS):
+        if code in _FULL or isinstance(error, DiskFull) or _says(said, _FULL_WORDS):
             return full(self._place(said, filename), said)
-        if code in _FAILED or (isinstance(error, NeonError) and any(w in said for w in _FAILED_WORDS)):
+        if code in _FAILED or (isinstance(error, NeonError) and _says(said, _FAILED_WORDS)):
             return failed(self._place(said, filename), said)
         return None
 
@@ -97,6 +97,12 @@ def failed(place: str, said: str) -> Unavailable:
         "request was kept.",
         code="disk_failed",
     )
+
+
+def _says(said: str, words: Sequence[str]) -> bool:
+    """Whether a program complains in these words of a file: not of /dev/shm, and not in what it quotes."""
+    lines = [one for one in said.splitlines() if not one.lstrip().startswith(("CONTEXT:", "DETAIL:"))]
+    return any(each in one and "shared memory" not in one for one in lines for each in words)
 
 
 def _said(error: Exception) -> str:

@@ -98,6 +98,7 @@ def pageserver_spec(stack: str, doc: StorageDoc, image: str, token: Secret) -> C
             network=network_name(stack),
             aliases=(f"storage-{doc.name}",),
             read_only=True,
+            shm_bytes=_SHM_BYTES,
             stop_timeout_s=PAGESERVER_STOP_S,
         )
     )

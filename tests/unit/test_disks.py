@@ -44,6 +44,18 @@ def test_what_a_program_said_of_a_full_disk_counts_whatever_error_it_became() ->
     assert found.detail == said
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'could not resize shared memory segment "/PostgreSQL.1" to 9 bytes: No space left on device',
+        'ERROR: invalid input syntax\nCONTEXT:  COPY t, line 1: "No space left on device"',
+        "ERROR: duplicate key\n  DETAIL:  Key (t)=(Input/output error) already exists.",
+    ],
+)
+def test_words_about_no_file_are_not_about_a_disk(said: str) -> None:
+    assert DISKS.explain(Invalid("the dump could not be restored", detail=said)) is None
+
+
 def test_a_failing_disk_is_unavailable_and_not_full() -> None:
     found = DISKS.explain(os_error(errno.EIO, "/work/maps/x.map"))
     assert type(found) is Unavailable
