@@ -137,7 +137,8 @@ class Settler:
         """Whether there is nothing left to do for it."""
         try:
             with self.holding(marker):
-                _sync_record(marker.parent)
+                if not _record_synced(marker.parent):
+                    return True
                 self._write(marker, self._boot.encode() + b"\n")
         except FileNotFoundError:
             _log.info("compute data was removed while it settled: %s", marker.parent)
@@ -149,10 +150,18 @@ class Settler:
         return True
 
 
-def _sync_record(generation: Path) -> None:
-    """compute.json may have been replaced since the sync began; its folder is synced with the marker."""
+def _record_synced(generation: Path) -> bool:
+    """compute.json may have been replaced since the sync began; its folder is synced with the marker.
+
+    A sync that failed is never tried again: the kernel tells of lost writes once, so the second try would
+    succeed. The compute stays settling until its next layout writes all of it anew.
+    """
     fd = os.open(ComputePaths(generation).record, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError:
+        _log.exception("could not sync the record of %s: it stays settling", generation)
+        return False
     finally:
         os.close(fd)
+    return True

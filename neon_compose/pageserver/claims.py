@@ -87,7 +87,9 @@ class Claims:
         try:
             yield
         except BaseException:
-            self.generations.discard(writer.pg, writer.generation)
+            # The manifest may be there although its write failed: it is renamed first, then synced.
+            if not any(one.writer == writer for one in manifests.list_branches(self.store)):
+                self.generations.discard(writer.pg, writer.generation)
             raise
 
     def _branch(

@@ -121,3 +121,21 @@ def test_a_marker_that_failed_otherwise_is_not_tried_again(tmp_path: Path) -> No
     settler.settle(tmp_path / "one")
     assert settler.idle(10)
     assert tries == [tmp_path / "one"]
+
+
+def test_a_failed_sync_of_the_record_is_never_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of lost writes once: the second try would succeed."""
+    (tmp_path / "compute.json").touch()
+    tries: list[int] = []
+
+    def fails(fd: int) -> None:
+        tries.append(fd)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("neon_compose.compute.marker.os.fsync", fails)
+    settler = Settler(tmp_path, "boot-1", lambda _: None, lambda *_: None, again_s=0.01)
+    settler.settle(tmp_path / "one")
+    assert settler.idle(10)
+    assert len(tries) == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +73,25 @@ def test_an_unknown_branch_leaves_no_folder(world: World) -> None:
 def test_a_folder_that_no_manifest_came_to_name_is_used_by_the_next_prepare(world: World) -> None:
     left = world.generations.make("one", "0123456789ab")
     assert world.prepare("one", "main").generation == left.id
+
+
+def test_a_folder_that_a_manifest_names_is_kept_although_its_write_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document is renamed first and its folder synced then: it may be there although that failed."""
+    update = manifests.update_manifest
+
+    def fails(*args: Any) -> None:
+        update(*args)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifests, "update_manifest", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            world.prepare("one", "main")
+    writer = world.branches.find("main").writer
+    assert writer is not None
+    assert world.prepare("one", "main").generation == writer.generation
 
 
 def test_a_claim_without_record_is_prepared_again(world: World) -> None:
