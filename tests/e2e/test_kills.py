@@ -31,6 +31,11 @@ def state_of(stack: Stack, pg: str) -> str:
     return str(stack.json("pg", "show", pg)["state"])
 
 
+def is_over(stack: Stack, container: str) -> bool:
+    """Whether the engine knows that it has ended."""
+    return bool(stack.container(container).status == "exited")
+
+
 def is_failed(stack: Stack, pg: str) -> bool:
     return state_of(stack, pg) == "failed"
 
@@ -80,6 +85,7 @@ def test_a_start_brings_back_a_pageserver_that_died(stack: Stack) -> None:
     stack.up()
     stack.cli("pg", "stop", "main")
     kill(stack.container("storage_main"))
+    stack.wait_until(is_over, stack, "storage_main")
     stack.cli("pg", "start", "main")
     assert opens(stack.url("main"))
 
