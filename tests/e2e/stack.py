@@ -114,7 +114,7 @@ class Stack:
 
     def containers(self, component: str = "") -> list[Any]:
         labels = [f"{LABEL}={self.name}"] + ([f"dev.neon-compose.component={component}"] if component else [])
-        return list(self.docker.containers.list(all=True, filters={"label": labels}))
+        return list(self.docker.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
     def container(self, name: str) -> Any:
         return self.docker.containers.get(f"{self.name}_{name}")
@@ -165,9 +165,10 @@ class Stack:
         if self.leftovers():
             ran = self.run("down", "-v", "--yes")
             assert ran.code == 0, ran.err + self.logs()
-        assert self.remains() == []
+        remains = self.remains()
+        assert remains == [], remains
         self.docker.close()
-        assert misplaced == []
+        assert misplaced == [], misplaced
 
     def is_up(self) -> bool:
         """Whether its controller runs and has the address that the command line knows."""

@@ -66,23 +66,6 @@ def test_a_down_with_its_data_that_was_cut_off_is_finished_by_the_next(make_stac
     assert stack.leftovers() == []
 
 
-def test_an_up_after_a_down_that_was_cut_off_works_or_says_that_the_data_is_gone(
-    make_stack: StackMaker,
-) -> None:
-    stack = make_stack(Stack.SMALL)
-    stack.up()
-    first = begin(stack, "down", "-v", "--yes")
-    until("pg_main to be gone", lambda: "pg_main" not in names(stack), Deadline.after(120))
-    cut_off(first, signal.SIGKILL)
-    again = stack.run("up", "-d")
-    if again.code != 0:  # the kill came after its data went, and before its documents did
-        assert again.code == 4, again.err
-        assert 'the data of pg "main" is gone' in again.err
-        stack.cli("down", "-v", "--yes")
-        stack.up()
-    assert opens(stack.url("main"))
-
-
 def test_two_ups_at_once_make_one_stack(make_stack: StackMaker) -> None:
     stack = make_stack(Stack.SMALL)
     both = [begin(stack, "up", "-d") for _ in range(2)]

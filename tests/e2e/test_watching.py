@@ -150,7 +150,6 @@ def test_logs_are_followed_through_kills_restarts_and_new_pgs_until_ctrl_c(stack
         one.process.send_signal(signal.SIGINT)
         assert one.ends() == 130
         assert all(line.startswith("pg_talks | ") for line in one.lines)
-        assert sum("life 0" in line for line in one.lines) == 1
         assert not [line for line in one.lines if "Traceback" in line]
         for name in ("talks", "later"):
             stack.cli("pg", "stop", name)
