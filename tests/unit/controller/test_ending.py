@@ -27,6 +27,14 @@ def detaching(shop: Fixture) -> Fixture:
     return shop
 
 
+def run_and_stop(destroying: Fixture) -> None:
+    """Pg "a" as one that nobody destroys, which ran and was stopped."""
+    doc = destroying.site.documents.read().pgs["a"].model_copy(update={"ending": None})
+    destroying.site.documents.put(doc)
+    pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
+    pgs.act(destroying.site, "a", PgAction(action=PgVerb.STOP))
+
+
 def test_a_half_destroyed_pg_is_not_started(destroying: Fixture) -> None:
     with pytest.raises(Conflict, match="being destroyed"):
         pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
@@ -39,10 +47,7 @@ def test_a_half_destroyed_pg_is_made_anew_when_it_is_asked_for(destroying: Fixtu
 
 
 def test_what_was_written_meanwhile_stops_a_destroy_that_was_to_refuse_it(destroying: Fixture) -> None:
-    doc = destroying.site.documents.read().pgs["a"].model_copy(update={"ending": None})
-    destroying.site.documents.put(doc)
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.STOP))
+    run_and_stop(destroying)
     destroying.pageservers.store("shop").computes["a"].has_writes = True
     stopped = destroying.site.documents.read().pgs["a"]
     destroying.site.documents.put(stopped.model_copy(update={"ending": "refuse"}))
@@ -53,10 +58,7 @@ def test_what_was_written_meanwhile_stops_a_destroy_that_was_to_refuse_it(destro
 
 
 def test_a_destroy_asked_for_again_and_refused_leaves_a_pg_that_can_be_started(destroying: Fixture) -> None:
-    doc = destroying.site.documents.read().pgs["a"].model_copy(update={"ending": None})
-    destroying.site.documents.put(doc)
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.STOP))
+    run_and_stop(destroying)
     destroying.pageservers.store("shop").computes["a"].has_writes = True
     stopped = destroying.site.documents.read().pgs["a"]
     destroying.site.documents.put(stopped.model_copy(update={"ending": "refuse"}))
@@ -74,10 +76,7 @@ def test_a_destroy_whose_answer_was_lost_is_not_taken_back(
     destroying: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its data may be gone: a start would make it anew, and empty."""
-    doc = destroying.site.documents.read().pgs["a"].model_copy(update={"ending": None})
-    destroying.site.documents.put(doc)
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.STOP))
+    run_and_stop(destroying)
     delete = FakePageserver.delete_compute
 
     def no_answer(server: FakePageserver, pg: str, *, discard_writes: bool) -> None:
@@ -112,10 +111,7 @@ def test_a_pg_that_was_stopped_meanwhile_is_not_started(shop: Fixture) -> None:
 
 
 def test_a_refused_destroy_leaves_the_document_as_it_was(destroying: Fixture) -> None:
-    doc = destroying.site.documents.read().pgs["a"].model_copy(update={"ending": None})
-    destroying.site.documents.put(doc)
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.START))
-    pgs.act(destroying.site, "a", PgAction(action=PgVerb.STOP))
+    run_and_stop(destroying)
     destroying.pageservers.store("shop").computes["a"].has_writes = True
     before = destroying.world()
     with pytest.raises(NeonError):
