@@ -23,6 +23,7 @@ from neon_compose.wire.pageserver import (
     Branch,
     ComputeStatus,
     Credentials,
+    ImportAs,
     LaidOut,
     Leftover,
     Opened,
@@ -123,7 +124,7 @@ class FakePageserver:
             size_bytes=8192,
         )
 
-    def credentials(self) -> Credentials:
+    def credentials(self, branch: str) -> Credentials:  # noqa: ARG002
         return Credentials(role="neon_admin", password="s3:cret/", database="postgres")
 
     def leftovers(self) -> list[Leftover]:
@@ -137,10 +138,11 @@ class FakePageserver:
         yield ndjson.Step(name="initdb", state="done")
         yield ndjson.Result(result={})
 
-    def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]:
+    def import_stream(
+        self, fmt: str, chunks: Iterator[bytes], what: ImportAs = ImportAs.NEW
+    ) -> Iterator[ndjson.Event]:
         store = self._store
-        if not store.empty:
-            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        self._refuse_import(store, what)
         with self._change("import"):
             data = b""
             for chunk in chunks:
@@ -150,13 +152,12 @@ class FakePageserver:
             if not data.startswith(b"PGDMP") and fmt != "directory":
                 raise Invalid("the upload is not a dump", code="not_a_dump")
             store.imported = data
-            self._fill(store, "import")
+            self._fill(store, "import", what)
         yield ndjson.Result(result={})
 
-    def begin_fetch(self, request: FetchRequest) -> Fetch:
+    def begin_fetch(self, request: FetchRequest, what: ImportAs = ImportAs.NEW) -> Fetch:
         store = self._store
-        if not store.empty:
-            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        self._refuse_import(store, what)
         with self._change("begin_fetch"):
             store.fetches["fetch-0"] = request
         return Fetch(id="fetch-0")
@@ -164,15 +165,25 @@ class FakePageserver:
     def drop_fetch(self, fetch_id: str) -> None:
         self._store.fetches.pop(fetch_id, None)
 
-    def import_fetched(self, fetch_id: str) -> Iterator[ndjson.Event]:
+    def import_fetched(self, fetch_id: str, what: ImportAs = ImportAs.NEW) -> Iterator[ndjson.Event]:
         with self._change("import_fetched"):
             store = self._store
             store.imported = store.fetches[fetch_id].model_dump_json().encode()
-            self._fill(store, "import")
+            self._fill(store, "import", what)
         yield ndjson.Result(result={})
 
     @staticmethod
-    def _fill(store: FakeStore, snapshot: str) -> None:
+    def _refuse_import(store: FakeStore, what: ImportAs) -> None:
+        if what is ImportAs.NEW and not store.empty:
+            raise Conflict(f'storage "{store.name}" is not empty', code="not_empty")
+        if what is ImportAs.REFRESH and store.branches["main"][2] is not None:
+            raise Conflict('branch "main" is in use', code="branch_in_use")
+
+    @staticmethod
+    def _fill(store: FakeStore, snapshot: str, what: ImportAs = ImportAs.NEW) -> None:
+        if what is ImportAs.REFRESH:
+            store.snapshots[f"import-{len(store.snapshots) + 1}"] = "main"
+            return
         store.empty = False
         store.branches["main"] = (None, None, None)
         store.snapshots[snapshot] = "main"

@@ -11,11 +11,21 @@ from neon_compose.api.deps import PLANNED, DryRun, Name, SiteOf, checked_name, d
 from neon_compose.api.problems import responses
 from neon_compose.api.upload import UploadResponse
 from neon_compose.controller import branches, storages
+from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
-from neon_compose.controller.storages import Upload
 from neon_compose.model.states import StorageType
 from neon_compose.wire.pageserver import ImportFormat
-from neon_compose.wire.rest import BranchIn, BranchOut, Flag, PlanOut, SnapshotOut, StorageIn, StorageOut
+from neon_compose.wire.rest import (
+    BranchIn,
+    BranchOut,
+    Flag,
+    PlanOut,
+    SnapshotOut,
+    StorageAction,
+    StorageIn,
+    StorageOut,
+    StorageVerb,
+)
 
 router = APIRouter(tags=["storages"])
 
@@ -69,7 +79,7 @@ def detach_storage(site: SiteOf, storage: Name, purge: Flag = False, dry_run: Dr
 @router.put(
     "/storages/{storage}/import",
     status_code=200,
-    responses={**responses(409, 422), **_NDJSON},
+    responses={**responses(404, 409, 422), **_NDJSON},
     response_class=UploadResponse,
     openapi_extra={"requestBody": _BINARY},
 )
@@ -79,15 +89,45 @@ async def import_storage(
     fmt: Annotated[ImportFormat, Query(alias="format")] = "auto",
     kind: Annotated[StorageType, Query(alias="type")] = StorageType.NATIVE,
     path: str | None = None,
+    refresh: Flag = False,
 ) -> UploadResponse:
     """Attach a new storage with the dump that is this request's body, of any size. NDJSON back.
 
-    A failure, or a client that goes away, removes what this request made.
+    With `refresh` the storage must be there, and the dump becomes the content of its `main`. A failure, or a
+    client that goes away, removes what this request made.
     """
     request = StorageIn(name=checked_name(storage, "storage"), type=kind, path=path)
+    if refresh:
+        action = StorageAction(action=StorageVerb.REFRESH)
+        return UploadResponse(
+            lambda emit, chunks: _refreshed(
+                storages.refresh(site, request.name, action, emit, Upload(fmt, chunks))
+            )
+        )
     return UploadResponse(
         lambda emit, chunks: _attached(storages.attach(site, request, emit, Upload(fmt, chunks)))
     )
+
+
+@router.post(
+    "/storages/{storage}/actions",
+    responses={**responses(400, 404, 409, 413, 422), **_NDJSON},
+    response_model=PlanOut,
+)
+def act_on_storage(site: SiteOf, storage: Name, body: StorageAction, dry_run: DryRun = False) -> Any:
+    """Refresh: `main` gets a newer copy of its source, what it was stays as a snapshot. NDJSON back; a client
+    that goes away ends it, and leaves all as it was."""
+    name = checked_name(storage, "storage")
+    if dry_run:
+        plan = storages.refresh(site, name, body, dry_run=True)
+        assert isinstance(plan, Plan)
+        return planned(plan)
+    return UploadResponse(lambda emit, _: _refreshed(storages.refresh(site, name, body, emit)))
+
+
+def _refreshed(found: StorageOut | Plan) -> StorageOut:
+    assert not isinstance(found, Plan)
+    return found
 
 
 def _attached(found: tuple[StorageOut, bool] | Plan) -> StorageOut:

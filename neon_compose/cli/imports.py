@@ -6,7 +6,7 @@ travels in the request's body.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,45 @@ from neon_compose.errors import Invalid
 from neon_compose.model.origin import is_server
 
 
-def import_into(session: Session, body: dict[str, Any], source: str) -> dict[str, object]:
-    """Attach the storage that `body` describes with the content of `source`; the storage's document."""
+@dataclass(frozen=True)
+class Into:
+    """What is asked of the API with a content: a new storage, or another content of one."""
+
+    storage: str
+    method: str
+    path: str
+    body: dict[str, Any]
+    upload: dict[str, object]  # parameters that stand for `body` where a dump is the body
+
+
+def new_storage(body: dict[str, Any]) -> Into:
+    """Attach the storage that `body` describes."""
+    upload = {"type": body["type"], "path": body.get("path")}
+    return Into(body["name"], "PUT", "/storages", body, upload)
+
+
+def refreshed(storage: str) -> Into:
+    """Give `main` of the storage another content."""
+    body = {"action": "refresh"}
+    return Into(storage, "POST", f"/storages/{storage}/actions", body, {"refresh": True})
+
+
+def bring_again(session: Session, into: Into) -> dict[str, object]:
+    """Do it with what the storage was made from, which the controller knows, but no password of it."""
+    known = session.client.get(f"/storages/{into.storage}").get("imported")
+    if known is not None and is_server(known):
+        return _import_server(session, into, known)
+    return _fetch(session, into, {})
+
+
+def bring(session: Session, into: Into, source: str) -> dict[str, object]:
+    """Do it with the content of `source`; the storage's document."""
     if is_server(source):
-        return _import_server(session, body, source)
+        return _import_server(session, into, source)
     folder = _folder(session, source)
     if is_data_directory(folder):
-        return _fetch(session, body | {"import": str(folder)})
-    return _send(session, body, folder)
+        return _fetch(session, into, {"import": str(folder)})
+    return _send(session, into, folder)
 
 
 def check(session: Session, source: str) -> dict[str, str]:
@@ -54,14 +85,14 @@ def _folder(session: Session, source: str) -> Path:
     return Path(normpath(session.outside.folder / Path(source).expanduser()))
 
 
-def _import_server(session: Session, body: dict[str, Any], source: str) -> dict[str, object]:
+def _import_server(session: Session, into: Into, source: str) -> dict[str, object]:
     from neon_compose.cli.server import ask_password, resolve
 
     server = resolve(source)
     while True:
         secret = {"import_password": server.password} if server.password is not None else {}
         try:
-            return _fetch(session, body | {"import": str(server)} | secret)
+            return _fetch(session, into, {"import": str(server)} | secret)
         except Invalid as error:
             typed = ask_password(str(server)) if error.code == "no_password" else None
             if typed is None:
@@ -69,14 +100,14 @@ def _import_server(session: Session, body: dict[str, Any], source: str) -> dict[
             server = replace(server, password=typed)
 
 
-def _fetch(session: Session, body: dict[str, Any]) -> dict[str, object]:
+def _fetch(session: Session, into: Into, source: dict[str, str]) -> dict[str, object]:
     from neon_compose.cli.progress import reporter, result_of
 
     with reporter() as show:
-        return result_of(session.client.stream("PUT", "/storages", body), show)
+        return result_of(session.client.stream(into.method, into.path, into.body | source), show)
 
 
-def _send(session: Session, body: dict[str, Any], path: Path) -> dict[str, object]:
+def _send(session: Session, into: Into, path: Path) -> dict[str, object]:
     from neon_compose.cli.progress import reporter, result_of
     from neon_compose.cli.upload import open_dump
     from neon_compose.wire.ndjson import Step
@@ -92,10 +123,9 @@ def _send(session: Session, body: dict[str, Any], path: Path) -> dict[str, objec
 
         events = session.client.stream(
             "PUT",
-            f"/storages/{body['name']}/import",
+            f"/storages/{into.storage}/import",
             content=dump.chunks(told),
             format=dump.format,
-            type=body["type"],
-            path=body.get("path"),
+            **into.upload,
         )
         return result_of(events, show)

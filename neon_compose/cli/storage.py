@@ -12,6 +12,7 @@ from neon_compose.cli import imports, render
 from neon_compose.cli.args import DryRun, NameArgument, NameOption, Output, OutputOption, one_name
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
+from neon_compose.errors import Invalid
 from neon_compose.model.states import StorageType
 
 app = typer.Typer(help="Storages: where data lives.", no_args_is_help=True, rich_markup_mode=None)
@@ -66,11 +67,51 @@ def attach(
             body |= imports.check(session, import_)
         answer = session.client.call("PUT", "/storages", body, dry_run=dry_run)
     else:
-        answer = imports.import_into(session, body, import_)
+        answer = imports.bring(session, imports.new_storage(body), import_)
     made = changed(answer, output)
     if made is not None:
         if made.get("note"):
             say(f"note: {made['note']}")
+        give(render.as_json(made) if output is Output.JSON else render.as_table([made], COLUMNS))
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    name: NameArgument = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="As of attach --import; else the same as before.")
+    ] = None,
+    option_name: NameOption = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Take a newer copy into main; what main was stays.")
+    ] = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Bring a newer copy of its source into a storage (--refresh)."""
+    if option_name is not None and source is None:  # `import --refresh -n NAME SOURCE`
+        name, source = option_name, name
+        option_name = None
+    storage = one_name(name, option_name, "storage")
+    if not refresh:
+        raise Invalid(
+            f'storage "{storage}" is filled when it is attached',
+            hint=f"A new one: neon-compose storage attach -n {storage} --type native --import SOURCE\n"
+            f"A newer copy into one that is there: neon-compose storage import --refresh -n {storage}",
+            code="no_refresh",
+        )
+    session = of(ctx)
+    if dry_run:
+        body = {"action": "refresh"} | (imports.check(session, source) if source is not None else {})
+        answer = session.client.call("POST", f"/storages/{storage}/actions", body, dry_run=True)
+    else:
+        into = imports.refreshed(storage)
+        answer = (
+            imports.bring(session, into, source) if source is not None else imports.bring_again(session, into)
+        )
+    made = changed(answer, output)
+    if made is not None:
         give(render.as_json(made) if output is Output.JSON else render.as_table([made], COLUMNS))
 
 

@@ -1,7 +1,7 @@
 """The gate: a started compute lets clients in only once it is known to be what it should be.
 
 Until then pg_hba admits neon_admin over the Unix socket alone. What is checked:
-  - it is this storage's cluster (system identifier);
+  - it is its branch's cluster (system identifier);
   - it stands at the checkpoint its control file promised before the start, or at a later one that it has
     made itself since: crash recovery that ended short, or a server over other files, fails here.
 Then pg_hba is replaced and reloaded. The postmaster, on SIGHUP, re-reads its settings, signals its
@@ -160,7 +160,7 @@ def check(found: Standing, expected: Expected) -> None:
         raise Corrupt(
             "the compute runs another cluster's data",
             detail=f"Its system identifier is {found.system_identifier % 2**64}, "
-            f"the storage's is {expected.system_identifier}.",
+            f"its branch's is {expected.system_identifier}.",
         )
     its_own = found.checkpoint_time + _CLOCK_GRAIN >= found.started
     if found.checkpoint == expected.checkpoint or (found.checkpoint > expected.checkpoint and its_own):

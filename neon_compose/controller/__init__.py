@@ -8,9 +8,9 @@
     storages, pgs, branches, stack, status   one function per request: lock, observe, plan, execute, render
     bringup, progress   many of those at once, of which one may fail
 
-What those need: site (everything put together), locks, pageservers (their clients), sources, pgrules,
-render (pure); ports, pods, network (where computes can be reached); probe, folder, hostpath, dumps (the
-engine's machine); gate (a compute's start), minio, secrets.
+What those need: site (everything put together), locks, pageservers (their clients), sources, contents
+(what a storage is filled with), pgrules, render (pure); ports, pods, network (where computes can be
+reached); probe, folder, hostpath, dumps (the engine's machine); gate (a compute's start), minio, secrets.
 
 Invariant: nothing that matters lives in memory; kill the controller at any moment, it comes back
 knowing everything.

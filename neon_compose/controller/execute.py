@@ -159,8 +159,8 @@ class Execution:
                 self._do_compute(step)
             case do.CheckSettings(doc=doc):
                 self.pageserver(doc.storage_name).check_settings(doc.settings, doc.durability)
-            case do.ImportOrigin(storage=storage, image=image):
-                self._import_origin(storage, image)
+            case do.ImportOrigin():
+                self._import_origin(step)
             case do.AwaitPageserver() | do.Initialise() | do.ImportDump() | do.PutBranch() | do.DropBranch():
                 self._do_storage(step)
             case _:
@@ -195,8 +195,8 @@ class Execution:
                 self._await_pageserver(step)
             case do.Initialise(storage=storage):
                 self._relay(self.pageserver(storage).initialise())
-            case do.ImportDump(storage=storage, format=fmt):
-                self._relay(self.pageserver(storage).import_stream(fmt, self.chunks or iter(())))
+            case do.ImportDump(storage=storage, format=fmt, what=what):
+                self._relay(self.pageserver(storage).import_stream(fmt, self.chunks or iter(()), what))
             case do.PutBranch(storage=storage, branch=branch, origin=origin):
                 self.pageserver(storage).create_branch(
                     branch, from_branch=origin.name, from_snapshot=origin.moment
@@ -289,13 +289,12 @@ class Execution:
             if isinstance(event, Event):
                 self.emit(event)
 
-    def _import_origin(self, storage: str, image: str) -> None:
-        tools, origin = self.tools, self.origin
+    def _import_origin(self, step: do.ImportOrigin) -> None:
+        tools, origin, pageserver = self.tools, self.origin, self.pageserver(step.storage)
         assert origin is not None
+        fetched = fetch(tools.engine, tools.stack, step.storage, step.image, pageserver, origin, step.what)
         try:
-            with closing(
-                fetch(tools.engine, tools.stack, storage, image, self.pageserver(storage), origin)
-            ) as events:
+            with closing(fetched) as events:
                 self._relay(events)
         except NotFound as error:
             raise missing_socket(error, origin) from error

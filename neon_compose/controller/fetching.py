@@ -19,6 +19,7 @@ from neon_compose.errors import NotFound, Unavailable
 from neon_compose.model.origin import Server
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import FOLDER, SOCKET_FOLDER, FetchRequest
+from neon_compose.wire.pageserver import ImportAs
 
 _MODULE = ("/opt/neon/bin/python", "-m", "neon_compose.pageserver.fetch")
 _TMP = {"/tmp": "rw,size=256m,mode=1777"}
@@ -60,23 +61,29 @@ def fetch_spec(stack: str, storage: str, image: str, origin: Origin, fetch_id: s
 
 
 def fetch(
-    engine: Engine, stack: str, storage: str, image: str, pageserver: Pageserver, origin: Origin
+    engine: Engine,
+    stack: str,
+    storage: str,
+    image: str,
+    pageserver: Pageserver,
+    origin: Origin,
+    what: ImportAs,
 ) -> Generator[ndjson.Event, None, None]:
-    """Fetch, and make the storage of it; events of both. Closing the iterator ends and removes it all."""
+    """Fetch, and make `what` of it; events of both. Closing the iterator ends and removes it all."""
     server = origin.server
     request = FetchRequest(
         server=str(server) if server else None,
         password=server.password if server else None,
         folder=origin.folder,
     )
-    folder = pageserver.begin_fetch(request)
+    folder = pageserver.begin_fetch(request, what)
     try:
         with created_probe(engine, stack, fetch_spec(stack, storage, image, origin, folder.id)) as name:
             engine.start(name)
             for event in _events(engine.follow(name, tail=1000)):
                 if isinstance(event, ndjson.Step):
                     yield event
-        yield from pageserver.import_fetched(folder.id)
+        yield from pageserver.import_fetched(folder.id, what)
     finally:
         pageserver.drop_fetch(folder.id)
 

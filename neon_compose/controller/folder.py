@@ -28,7 +28,7 @@ from neon_compose.errors import Conflict, Invalid, NeonError, as_problem
 
 UID = GID = 10001
 FORMAT = 1
-_OURS = ("storage.json", "refs", "branches", "layers", "wal", "snapshots", ".lock")
+_OURS = ("storage.json", "refresh.json", "refs", "branches", "layers", "wal", "snapshots", ".lock")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.model.states import Wanted
 from neon_compose.wire.events import EventKind
+from neon_compose.wire.pageserver import ImportAs
 
 News = tuple[EventKind, str]
+
+_IMPORTED = {ImportAs.NEW: EventKind.IMPORT_FINISHED, ImportAs.REFRESH: EventKind.STORAGE_REFRESHED}
 
 
 def news_of(step: do.Step) -> Iterator[News]:
@@ -31,8 +34,8 @@ def news_of(step: do.Step) -> Iterator[News]:
             yield EventKind.BRANCH_DELETED, f"{storage}/{branch}"
         case do.Initialise(storage=storage):
             yield EventKind.STORAGE_INITIALISED, storage
-        case do.ImportDump(storage=storage) | do.ImportOrigin(storage=storage):
-            yield EventKind.IMPORT_FINISHED, storage
+        case do.ImportDump(storage=storage, what=what) | do.ImportOrigin(storage=storage, what=what):
+            yield _IMPORTED[what], storage
         case do.Open(doc=doc):
             yield EventKind.PG_STARTED, doc.name
         case _:

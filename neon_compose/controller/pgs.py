@@ -60,7 +60,7 @@ def list_all(site: Site, snap: Snapshot | None = None) -> list[PgOut]:
 def url(site: Site, name: str) -> PgUrl:
     snap = site.snapshot()
     doc = snap.pg(name)
-    credentials = site.pageserver(snap, doc.storage_name).credentials()
+    credentials = site.pageserver(snap, doc.storage_name).credentials(doc.branch)
     return render.pg_url(snap, doc, credentials, _status(site, snap, doc))
 
 

@@ -12,6 +12,7 @@ from neon_compose.controller import specs
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.sources import MAIN
 from neon_compose.controller.specs import ComputePlace, Secret
 from neon_compose.controller.steps import Plan
 from neon_compose.engine import labels as label
@@ -58,9 +59,7 @@ def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
 # ---- storages
 
 
-def plan_attach(
-    snap: Snapshot, doc: StorageDoc, content: do.Initialise | do.ImportDump | do.ImportOrigin
-) -> Plan:
+def plan_attach(snap: Snapshot, doc: StorageDoc, content: do.Content) -> Plan:
     """A new storage, marked `attaching` until its content is whole. The snapshot has volumes."""
     fresh = {one.name for one in snap.world.volumes}
     volumes = [specs.work_volume(snap.stack, doc.name)]
@@ -72,6 +71,20 @@ def plan_attach(
     steps += plan_pageserver(snap, doc).steps
     steps += [content, do.PutDocument(doc, before=begun, why="its content is whole")]
     return Plan(tuple(steps))
+
+
+def plan_refresh(snap: Snapshot, doc: StorageDoc, content: do.Content) -> Plan:
+    """`main` gets another content; all else stays. Refused while a pg has data of main."""
+    pg = next((pg.name for pg in snap.desired.pgs_of(doc.name) if pg.branch == MAIN and pg.started), None)
+    if pg is not None:
+        raise Conflict(
+            f'branch "{doc.name}/{MAIN}" has the pg "{pg}"',
+            detail="It would stay with the old content under the name of the new.",
+            hint=f"Destroy it first: neon-compose pg destroy -n {pg}\n"
+            "Pgs on other branches stay as they are.",
+            code="branch_in_use",
+        )
+    return plan_pageserver(snap, doc) + Plan((content,))
 
 
 def plan_detach(snap: Snapshot, doc: StorageDoc, *, purge: bool) -> Plan:

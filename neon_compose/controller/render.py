@@ -126,6 +126,7 @@ def storage_out(
         state=storage_state(snap.pageserver(doc.name), status),
         storage_id=status.storage_id if status else None,
         postgres=status.postgres_major if status else None,
+        imported=doc.imported,
         default_database=status.default_database if status else None,
         branches=status.branches if status else [],
         snapshots=status.snapshots if status else [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from neon_compose.controller import pgs, plan, probe, specs, storages
+from neon_compose.controller import contents, pgs, plan, probe, specs, storages
 from neon_compose.controller import steps as do
 from neon_compose.controller.bringup import bring_up, pg_in, storage_in
 from neon_compose.controller.desired import StackDoc
@@ -46,7 +46,7 @@ def _without_passwords(file: StackFile, request: StackIn) -> tuple[StackFile, St
     """Passwords of servers to import from apart from their addresses, which are written down."""
     found, passwords = dict(file.storages), dict(request.passwords)
     for name, spec in file.storages.items():
-        asked = storages.without_password(storage_in(name, spec, passwords.get(name)))
+        asked = contents.without_password(storage_in(name, spec, passwords.get(name)))
         found[name] = spec.model_copy(update={"import_": asked.import_})
         if asked.import_password is not None:
             passwords[name] = asked.import_password

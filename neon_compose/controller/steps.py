@@ -13,6 +13,7 @@ from neon_compose.controller.desired import Doc, PgDoc, StackDoc, StorageDoc
 from neon_compose.controller.specs import ComputePlace
 from neon_compose.engine.runtime import ContainerSpec, Kind, VolumeSpec
 from neon_compose.model.source import Source
+from neon_compose.wire.pageserver import ImportAs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,7 @@ class ImportDump(_Storage):
 
     action = "import"
     format: str = "auto"
+    what: ImportAs = ImportAs.NEW
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,10 @@ class ImportOrigin(_Storage):
 
     action = "import"
     image: str = ""
+    what: ImportAs = ImportAs.NEW
+
+
+Content = Initialise | ImportDump | ImportOrigin
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 
-from pydantic import SecretStr
-
-from neon_compose.controller import plan, render
+from neon_compose.controller import contents, plan, render
 from neon_compose.controller import steps as do
+from neon_compose.controller.contents import Upload
 from neon_compose.controller.desired import StorageDoc
-from neon_compose.controller.dumps import opened_dump
 from neon_compose.controller.execute import Execution, silent
-from neon_compose.controller.fetching import Origin
 from neon_compose.controller.folder import Claimed
 from neon_compose.controller.hostpath import check_host_path, check_unclaimed
 from neon_compose.controller.moved import followed
@@ -26,22 +21,14 @@ from neon_compose.controller.steps import Plan
 from neon_compose.engine.runtime import EVERYTHING, Kind
 from neon_compose.errors import Conflict, Invalid, NeonError
 from neon_compose.model.names import parse_name
-from neon_compose.model.origin import Server, is_server
+from neon_compose.model.origin import is_server
 from neon_compose.model.states import StorageType
 from neon_compose.wait import now
 from neon_compose.wire.ndjson import Emit
-from neon_compose.wire.pageserver import StorageStatus
-from neon_compose.wire.rest import StorageIn, StorageOut
+from neon_compose.wire.pageserver import ImportAs, StorageStatus
+from neon_compose.wire.rest import StorageAction, StorageIn, StorageOut
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A dump that comes with the request: `chunks` end with it, or raise when the client is gone."""
-
-    format: str
-    chunks: Iterator[bytes]
 
 
 # ---- reading
@@ -96,7 +83,7 @@ def attach(
     cluster. A failure leaves nothing that this request made.
     """
     parse_name(request.name, "storage")
-    request = without_password(request)
+    request = contents.without_password(request)
     path = _checked(request)
     work = partial(_attach, site, request, path, emit, upload, dry_run=dry_run)
     if dry_run:
@@ -133,8 +120,9 @@ def _attach(
         check_unclaimed(path, site.stack, snap.desired, site.engine.observe(None, (Kind.CONTAINER,)), "")
     if dry_run:
         claim = (do.ClaimFolder(path, storage=request.name),) if path else ()
+        content = contents.planned(site, request.name, request.import_, upload, ImportAs.NEW)
         return Plan(claim) + plan.plan_attach(
-            snap, _doc(request, path, Claimed(path or "", made=False)), _content(site, request, upload)
+            snap, _doc(request, path, Claimed(path or "", made=False)), content
         )
     return _attach_new(site, snap, request, path, emit, upload), True
 
@@ -142,20 +130,14 @@ def _attach(
 def _attach_new(
     site: Site, snap: Snapshot, request: StorageIn, path: str | None, emit: Emit, upload: Upload | None
 ) -> StorageOut:
-    source = request.import_
-    file = source if source and not is_server(source) else None
-    dump = opened_dump(site.engine, site.stack, site.probe_image(), file) if file else nullcontext(None)
-    with dump as found, site.execution(snap, emit) as execution:
-        content: do.Initialise | do.ImportDump | do.ImportOrigin = do.Initialise(request.name)
-        if upload is not None:
-            content, execution.chunks = do.ImportDump(request.name, format=upload.format), upload.chunks
-        elif found is not None:
-            content, execution.chunks = do.ImportDump(request.name, format=found[0]), found[1]
-        elif source is not None:
-            execution.origin = _origin(request)
-            content = do.ImportOrigin(request.name, image=site.image("pageserver"))
+    source, password = request.import_, request.import_password
+    with (
+        contents.opened(site, request.name, source, password, upload, ImportAs.NEW) as content,
+        site.execution(snap, emit) as execution,
+    ):
+        content.give(execution)
         doc = _claimed(site, snap, execution, request, path)
-        execution.run(plan.plan_attach(snap, doc, content))
+        execution.run(plan.plan_attach(snap, doc, content.step))
     return _remembered(site, doc, show(site, request.name))
 
 
@@ -170,34 +152,6 @@ def _remembered(site: Site, doc: StorageDoc, out: StorageOut) -> StorageOut:
         except (NeonError, OSError) as error:
             log.warning('the id of storage "%s" was not noted: %s', doc.name, error)
     return out
-
-
-def _content(
-    site: Site, request: StorageIn, upload: Upload | None
-) -> do.Initialise | do.ImportDump | do.ImportOrigin:
-    if upload is None and request.import_ is None:
-        return do.Initialise(request.name)
-    if request.import_ is not None and is_server(request.import_):
-        return do.ImportOrigin(request.name, image=site.image("pageserver"))
-    return do.ImportDump(request.name, format=upload.format if upload else "auto")
-
-
-def _origin(request: StorageIn) -> Origin:
-    source, password = request.import_ or "", request.import_password
-    if not is_server(source):
-        return Origin(folder=source)
-    return Origin(replace(Server.parse(source), password=password.get_secret_value() if password else None))
-
-
-def without_password(request: StorageIn) -> StorageIn:
-    """The request with a server's password apart from its address. Raises `Invalid` for a bad address."""
-    if request.import_ is None or not is_server(request.import_):
-        return request
-    server = Server.parse(request.import_)
-    changes: dict[str, object] = {"import_": str(server)}
-    if server.password is not None:
-        changes["import_password"] = SecretStr(server.password)
-    return request.model_copy(update=changes)
 
 
 def _claimed(
@@ -273,6 +227,59 @@ def _differs(doc: StorageDoc, what: str, has: str, asked: str) -> Conflict:
         else f"Use another name, or detach it first: neon-compose storage detach -n {doc.name}",
         code="storage_exists",
     )
+
+
+# ---- refreshing
+
+
+def refresh(
+    site: Site,
+    name: str,
+    request: StorageAction,
+    emit: Emit = silent,
+    upload: Upload | None = None,
+    *,
+    dry_run: bool = False,
+) -> StorageOut | Plan:
+    """Bring a newer copy of its source, or of `request.import_`, into `main`.
+
+    What main was stays, as its snapshots and branches. Others may use the storage meanwhile; a failure
+    leaves it as it was.
+    """
+    request = contents.without_password(request)
+    if request.import_ is not None and not is_server(request.import_):
+        check_host_path(request.import_, "import path")
+    work = partial(_refresh, site, name, request, emit, upload, dry_run=dry_run)
+    if dry_run:
+        return work()
+    what = f"refresh {name} {request.model_dump_json()}" + (f" upload {id(upload)}" if upload else "")
+    alone, shared = frozenset({f"refresh of/{name}"}), frozenset({f"storage/{name}"})
+    return site.locks.run(what, work, alone=alone, shared=shared)
+
+
+def _refresh(
+    site: Site, name: str, request: StorageAction, emit: Emit, upload: Upload | None, *, dry_run: bool
+) -> StorageOut | Plan:
+    site.refuse_while_stopping()
+    snap = site.snapshot()
+    doc = snap.storage(name)
+    source = None if upload is not None else request.import_ or doc.imported
+    if upload is None and source is None:
+        raise Invalid(
+            f'storage "{name}" has no source to be read again',
+            detail="It began empty, or with a dump that was sent.",
+            hint=f"Name one: neon-compose storage import --refresh -n {name} SOURCE",
+            code="no_source",
+        )
+    if dry_run:
+        return plan.plan_refresh(snap, doc, contents.planned(site, name, source, upload, ImportAs.REFRESH))
+    with (
+        contents.opened(site, name, source, request.import_password, upload, ImportAs.REFRESH) as content,
+        site.execution(snap, emit) as execution,
+    ):
+        content.give(execution)
+        execution.run(plan.plan_refresh(snap, doc, content.step))
+    return show(site, name)
 
 
 # ---- detaching

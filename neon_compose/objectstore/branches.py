@@ -11,6 +11,7 @@ from neon_compose.model.ids import new_id
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.documents import (
     BranchRef,
+    Cluster,
     Manifest,
     PinKind,
     Point,
@@ -18,14 +19,19 @@ from neon_compose.objectstore.documents import (
     branch_ref_key,
     manifest_key,
 )
-from neon_compose.objectstore.pins import bury, find_manifest, pin, unpin
+from neon_compose.objectstore.pins import bury, find_manifest, pin, read_manifest, unpin
 from neon_compose.objectstore.store import ObjectStore
 
 MAIN = "main"
 
 
 def create_branch(
-    store: ObjectStore, name: str, parent: Point, layers: tuple[UUID, ...], writer: Writer | None = None
+    store: ObjectStore,
+    name: str,
+    parent: Point,
+    layers: tuple[UUID, ...],
+    writer: Writer | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[Manifest, bool]:
     """Make the branch `name` from `parent`, opened from `layers`; (its manifest, whether it is new).
 
@@ -38,9 +44,8 @@ def create_branch(
         )
         found = find_manifest(store, ref.branch_id)
         if found is None and ref.parent == parent:
-            return _finish(
-                store, ref, Manifest(ref.branch_id, name, parent, layers, wait.now(), writer=writer)
-            )
+            made = Manifest(ref.branch_id, name, parent, layers, wait.now(), writer=writer, cluster=cluster)
+            return _finish(store, ref, made)
         if found is None or not found.deleted:
             return _same_parent(name, ref, parent, found), False
         _finish_delete(store, name, ref)  # its deleter did not come to the end
@@ -49,18 +54,42 @@ def create_branch(
 
 def read_branch(store: ObjectStore, name: str) -> Manifest:
     """The manifest of the branch `name`. Raises `NotFound` code "no_branch"."""
+    return read_eras(store, name)[-1]
+
+
+def read_eras(store: ObjectStore, name: str) -> tuple[Manifest, ...]:
+    """The manifests that had the name `name`, the one that has it last: every refresh begins an era.
+
+    Raises `NotFound` code "no_branch".
+    """
     ref = cas.find(store, branch_ref_key(name), BranchRef)
-    found = None if ref is None or ref.deleted else find_manifest(store, ref.branch_id)
-    if found is None or found.deleted:
+    eras = () if ref is None else _eras(store, ref)
+    if not eras:
         raise _no_branch(name)
-    return found
+    return eras
 
 
 def list_branches(store: ObjectStore) -> list[Manifest]:
     """The manifests of all branches, by name."""
+    return [eras[-1] for eras in list_eras(store)]
+
+
+def list_eras(store: ObjectStore) -> list[tuple[Manifest, ...]]:
+    """As `read_eras`, of all branches, by name."""
     refs = [cas.find(store, key, BranchRef) for key in store.list("refs/branches/")]
-    found = [find_manifest(store, ref.branch_id) for ref in refs if ref and not ref.deleted]
-    return sorted((one for one in found if one and not one.deleted), key=lambda one: one.name)
+    found = [_eras(store, ref) for ref in refs if ref]
+    return sorted((eras for eras in found if eras), key=lambda eras: eras[-1].name)
+
+
+def _eras(store: ObjectStore, ref: BranchRef) -> tuple[Manifest, ...]:
+    """None if the name is no branch: buried, or claimed only, or being deleted."""
+    found = None if ref.deleted else find_manifest(store, ref.branch_id)
+    if found is None or found.deleted:
+        return ()
+    eras = [found]
+    while (successor := eras[-1].successor) is not None:
+        eras.append(read_manifest(store, successor))
+    return tuple(eras)
 
 
 def delete_branch(store: ObjectStore, name: str) -> None:

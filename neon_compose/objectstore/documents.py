@@ -4,6 +4,7 @@
     refs/branches/<name>.json       BranchRef     name -> branch id
     refs/snapshots/<name>.json      SnapshotRef   name -> (branch id, LSN, time)
     branches/<branch-id>.json       Manifest
+    refresh.json                    Refresh       while a newer copy of the source is brought in
 
 JSON: UTF-8, keys sorted, two spaces, a line end; ids as UUIDs, LSNs as 0/1A2B3C4D, times as RFC 3339 in
 UTC; a `checksum` (codec). Every document says its `format`; a newer one is refused by name. Unknown,
@@ -22,6 +23,7 @@ from neon_compose.model.lsn import Lsn
 FORMAT = 1
 
 STORAGE_KEY = "storage.json"
+REFRESH_KEY = "refresh.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,17 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """What one import brings and the next brings anew; a storage has one per root branch."""
+
+    system_identifier: int
+    default_database: str
+
+
+@dataclass(frozen=True)
 class StorageDoc:
+    """`system_identifier` and `default_database` are those of the storage's first content."""
+
     storage_id: UUID
     postgres_major: int
     system_identifier: int
@@ -44,6 +56,22 @@ class StorageDoc:
     created: datetime
     packages: tuple[str, ...] = ()
     initial: Initial | None = None
+    format: int = FORMAT
+
+    @property
+    def cluster(self) -> Cluster:
+        """That of every branch whose manifest names no other."""
+        return Cluster(self.system_identifier, self.default_database)
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What a refresh makes, written before any of it is there: see refreshes."""
+
+    branch_id: UUID
+    layer_id: UUID
+    snapshot_id: UUID
+    begun: datetime
     format: int = FORMAT
 
 
@@ -129,6 +157,8 @@ class Manifest:
     pins: tuple[Pin, ...] = ()
     leases: tuple[Lease, ...] = ()
     deleted: datetime | None = None  # a fence: no change is made to a deleted branch
+    cluster: Cluster | None = None  # None: the storage's first
+    successor: UUID | None = None  # the branch that has the name now, after a refresh
     format: int = FORMAT
 
     @property

@@ -21,6 +21,7 @@ state before or after the whole, and calling it again finishes it (tests stop it
 - **Look again.** A maker reads its claim again at its end. If it was buried meanwhile, either the maker
   sees that and takes its own pin and manifest back, or the deleter, whose cleaning comes after the
   burial, does.
+- **Refresh.** `main` gets another content by one compare-and-swap in its manifest (refreshes).
 - **Storage.** It exists once storage.json does (create-only: one of many makers wins). Its first branch and
   snapshot are written in it as `initial` and named right after; who opens the storage finishes that.
 """
@@ -30,9 +31,18 @@ from neon_compose.objectstore.branches import (
     create_branch,
     delete_branch,
     list_branches,
+    list_eras,
     read_branch,
+    read_eras,
 )
 from neon_compose.objectstore.pins import read_manifest, update_manifest
+from neon_compose.objectstore.refreshes import (
+    begin_refresh,
+    commit_refresh,
+    is_refreshing,
+    refuse_writer,
+    settle_refresh,
+)
 from neon_compose.objectstore.snapshots import (
     Snapshot,
     create_snapshot,
@@ -45,17 +55,24 @@ from neon_compose.objectstore.storages import create_storage, discard_unborn, re
 __all__ = [
     "MAIN",
     "Snapshot",
+    "begin_refresh",
+    "commit_refresh",
     "create_branch",
     "create_snapshot",
     "create_storage",
     "delete_branch",
     "delete_snapshot",
     "discard_unborn",
+    "is_refreshing",
     "list_branches",
+    "list_eras",
     "list_snapshots",
     "read_branch",
+    "read_eras",
     "read_manifest",
     "read_snapshot",
     "read_storage",
+    "refuse_writer",
+    "settle_refresh",
     "update_manifest",
 ]

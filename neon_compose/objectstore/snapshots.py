@@ -28,7 +28,7 @@ def create_snapshot(store: ObjectStore, name: str, point: Point) -> tuple[Snapsh
     """
     key = snapshot_ref_key(name)
     wanted = SnapshotRef(point.branch_id, point.lsn, wait.now(), new_id())
-    ref, is_new = cas.claim(store, key, wanted, lambda found: _clean(store, found))
+    ref, is_new = cas.claim(store, key, wanted, lambda found: is_free(store, found))
     if (ref.branch_id, ref.lsn) != (point.branch_id, point.lsn):
         raise Conflict(
             f'snapshot "{name}" exists',
@@ -78,8 +78,8 @@ def delete_snapshot(store: ObjectStore, name: str) -> None:
     unpin(store, ref.branch_id, ref.snapshot_id)
 
 
-def _clean(store: ObjectStore, ref: SnapshotRef) -> bool:
-    """Remove what a buried name may have left; whether the name is free."""
+def is_free(store: ObjectStore, ref: SnapshotRef) -> bool:
+    """Whether the name can be had; removes what a buried one may have left."""
     if ref.deleted is None:
         return False
     unpin(store, ref.branch_id, ref.snapshot_id)

@@ -1,7 +1,8 @@
 """The pageserver of one storage: makes it, keeps its branches, and opens computes on them.
 
-    dump       reading a dump as it arrives             birth      a storage from initdb or a dump
-    script     looking into a dump's SQL                branches   branches and snapshots
+    dump       reading a dump as it arrives             birth      a storage, or its next content
+    script     looking into a dump's SQL                content    what a storage's cluster is made of
+    fetches    what fetching containers bring           branches   branches and snapshots
     restore    psql and pg_restore with progress        computes   prepare, layout, open, delete
     jobs       long requests as NDJSON                  app        HTTP: parse, call one function, render
     __main__   composition

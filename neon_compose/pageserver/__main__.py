@@ -154,12 +154,19 @@ def load_tip(store: LocalStore, maps: Path, tip: UUID, layers: Sequence[UUID]) -
 
 
 def _sweep(birth: Birth, store: LocalStore) -> None:
-    """Remove what dead processes left aside, and an unfinished birth unless somebody is at it now."""
-    if birth.is_done():
+    """Remove what dead processes left aside, and an unfinished birth unless somebody is at it now; settle a
+    refresh that was cut off."""
+    is_done = birth.is_done()
+    if is_done and not birth.is_cut_off():
         store.sweep()
         return
-    with suppress(Conflict), store.creating():
-        birth.sweep()
+    try:
+        with suppress(Conflict), store.creating():
+            birth.sweep()
+    except NeonError as error:
+        if not is_done:
+            raise
+        _log.error("could not settle a refresh: %s (%s)", error.message, error.detail)
 
 
 def _warm_up(store: LocalStore, tips: Tips) -> None:

@@ -82,31 +82,33 @@ def _storage_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
         return service.leftovers()
 
     @routes.get("/credentials")
-    def credentials() -> wire.Credentials:
-        return service.credentials()
+    def credentials(branch: str) -> wire.Credentials:
+        return service.credentials(branch)
 
     @routes.post("/initialise")
     def initialise(_: wire.InitialiseRequest) -> Response:
         return job(service.initialise)
 
     @routes.put("/import")
-    async def import_dump(request: Request, format: wire.ImportFormat = "auto") -> Response:
-        spool = await run_in_threadpool(service.open_spool)
+    async def import_dump(
+        request: Request, format: wire.ImportFormat = "auto", what: wire.ImportAs = wire.ImportAs.NEW
+    ) -> Response:
+        spool = await run_in_threadpool(service.open_spool, what)
         try:
             await _receive(request, spool)
         except BaseException:
             service.drop_spool(spool)
             raise
         wanted = None if format == "auto" else Format(format)
-        return job(lambda running: service.import_spooled(spool, wanted, running))
+        return job(lambda running: service.import_spooled(spool, wanted, what, running))
 
     @routes.post("/fetches", status_code=201)
-    def begin_fetch(body: FetchRequest) -> Fetch:
-        return service.begin_fetch(body)
+    def begin_fetch(body: FetchRequest, what: wire.ImportAs = wire.ImportAs.NEW) -> Fetch:
+        return service.begin_fetch(body, what)
 
     @routes.post("/fetches/{fetch_id}/import")
-    def import_fetched(fetch_id: str) -> Response:
-        return job(lambda running: service.import_fetched(fetch_id, running))
+    def import_fetched(fetch_id: str, what: wire.ImportAs = wire.ImportAs.NEW) -> Response:
+        return job(lambda running: service.import_fetched(fetch_id, what, running))
 
     @routes.delete("/fetches/{fetch_id}", status_code=204)
     def drop_fetch(fetch_id: str) -> None:

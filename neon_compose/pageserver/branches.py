@@ -13,7 +13,7 @@ from uuid import UUID
 from neon_compose.errors import Conflict, Invalid, NotFound
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import Manifest, Point, Writer
+from neon_compose.objectstore.documents import Cluster, Manifest, Point, Writer
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.wire import pageserver as wire
 
@@ -23,10 +23,15 @@ HasWrites = Callable[[Writer], bool]
 
 @dataclass(frozen=True)
 class Start:
-    """Where a new branch begins, and the layers it is opened from."""
+    """Where a new branch begins, the layers it is opened from, and whose cluster they are."""
 
     point: Point
     layers: tuple[UUID, ...]
+    cluster: Cluster | None
+
+    @classmethod
+    def of(cls, source: Manifest, lsn: Lsn) -> Start:
+        return cls(Point(source.branch_id, lsn), source.layers, source.cluster)
 
 
 class Branches:
@@ -46,23 +51,23 @@ class Branches:
         start = self._start(from_branch, from_snapshot)
         if from_snapshot is None and from_branch is not None and not self._is_there(name):
             self._refuse_writes(self.find(from_branch))
-        return manifests.create_branch(self._store, name, start.point, start.layers, writer)
+        return manifests.create_branch(self._store, name, start.point, start.layers, writer, start.cluster)
 
     def delete(self, name: str) -> None:
         manifests.delete_branch(self._store, name)
 
     def show(self, manifest: Manifest) -> wire.Branch:
-        by_id = {one.branch_id: one.name for one in manifests.list_branches(self._store)}
+        by_id = _names(manifests.list_eras(self._store))
         return self._show(manifest, by_id, manifests.list_snapshots(self._store))
 
     def show_all(self) -> list[wire.Branch]:
-        found = manifests.list_branches(self._store)
-        by_id = {one.branch_id: one.name for one in found}
+        found = manifests.list_eras(self._store)
+        by_id = _names(found)
         snapshots = manifests.list_snapshots(self._store)
-        return [self._show(one, by_id, snapshots) for one in found]
+        return [self._show(eras[-1], by_id, snapshots) for eras in found]
 
     def show_snapshots(self) -> list[wire.Snapshot]:
-        by_id = {one.branch_id: one.name for one in manifests.list_branches(self._store)}
+        by_id = _names(manifests.list_eras(self._store))
         return [
             wire.Snapshot(
                 name=one.name,
@@ -98,7 +103,7 @@ class Branches:
                 "a new branch needs a source", hint="Give a branch or a snapshot.", code="no_source"
             )
         source = self.find(from_branch)
-        return Start(Point(source.branch_id, self._end_of(source.layers)), source.layers)
+        return Start.of(source, self._end_of(source.layers))
 
     def _at_snapshot(self, name: str, from_branch: str | None) -> Start:
         snapshot = manifests.read_snapshot(self._store, name)
@@ -109,13 +114,13 @@ class Branches:
                 hint=self._moments_hint(self.find(from_branch)),
                 code="no_snapshot",
             )
-        layers = manifests.read_manifest(self._store, owner).layers
-        return Start(Point(owner, snapshot.ref.lsn), layers)
+        return Start.of(manifests.read_manifest(self._store, owner), snapshot.ref.lsn)
 
     def _ancestry(self, name: str) -> Iterator[Manifest]:
-        """The branch and its parents, up to the first that has none."""
-        manifest = self.find(name)
+        """The branch, what had its name before, and its parents, up to the first that has none."""
+        *earlier, manifest = manifests.read_eras(self._store, name)
         yield manifest
+        yield from reversed(earlier)
         while manifest.parent is not None:
             manifest = manifests.read_manifest(self._store, manifest.parent.branch_id)
             yield manifest
@@ -142,3 +147,8 @@ class Branches:
         ids = {one.branch_id for one in self._ancestry(branch.name)}
         found = [one.name for one in manifests.list_snapshots(self._store) if one.ref.branch_id in ids]
         return f"Moments that exist: {', '.join(found)}." if found else "It has no snapshots."
+
+
+def _names(found: list[tuple[Manifest, ...]]) -> dict[UUID, str]:
+    """By branch id, also of those that a refresh took the name from."""
+    return {one.branch_id: one.name for eras in found for one in eras}

@@ -155,6 +155,10 @@ class Claims:
 def _claim(writer: Writer) -> Callable[[Manifest], Manifest]:
     def change(manifest: Manifest) -> Manifest:
         _refuse_other_writer(manifest, writer.pg)
+        if manifest.successor is not None:  # between our reading the name and this
+            raise Conflict(
+                f'branch "{manifest.name}" was refreshed meanwhile', hint="Repeat.", code="branch_refreshed"
+            )
         return replace(manifest, writer=writer)
 
     return change

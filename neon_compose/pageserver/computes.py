@@ -148,7 +148,9 @@ class Computes:
     ) -> tuple[gate.Standing, Record]:
         record = _recorded(generation)
         found = gate.standing(session)
-        gate.check(found, gate.Expected(storage.system_identifier, Lsn.parse(record.expected_checkpoint)))
+        manifest = manifests.read_manifest(self._around.store, UUID(record.branch_id))
+        cluster = manifest.cluster or storage.cluster
+        gate.check(found, gate.Expected(cluster.system_identifier, Lsn.parse(record.expected_checkpoint)))
         self._write_record(generation, record.at(Stage.OPENED))
         gate.let_clients_in(session, generation.paths, found)
         return found, record

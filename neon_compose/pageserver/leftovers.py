@@ -13,6 +13,7 @@ from uuid import UUID
 from neon_compose import durable
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.documents import (
+    REFRESH_KEY,
     STORAGE_KEY,
     BranchRef,
     Manifest,
@@ -22,6 +23,7 @@ from neon_compose.objectstore.documents import (
     Writer,
 )
 from neon_compose.objectstore.local import LocalStore
+from neon_compose.objectstore.manifests import is_refreshing
 from neon_compose.pageserver.generations import Generations
 from neon_compose.wire.pageserver import Leftover
 
@@ -39,6 +41,8 @@ def find(store: LocalStore, generations: Generations, scratch: Path) -> Iterator
         manifests = _manifests(store)
         yield from _of_names(store, manifests)
         yield from _layers(store, manifests)
+        if is_refreshing(store):
+            yield Leftover(kind="file", name=REFRESH_KEY, why="a refresh that was cut off")
     yield from _of_work(generations, scratch, manifests)
 
 
@@ -67,6 +71,7 @@ def _of_names(store: LocalStore, manifests: dict[UUID, Manifest]) -> Iterator[Le
         if snapshot and snapshot.deleted is None and not _pinned(snapshot, manifests):
             yield Leftover(kind="snapshot", name=name, why="its name is claimed, but it was never made")
     named = {one.branch_id for one in branches.values() if one}
+    named |= {one.successor for one in manifests.values() if one.successor}
     holders = {
         PinKind.BRANCH: {one.branch_id for one in branches.values() if one and one.deleted is None},
         PinKind.SNAPSHOT: {one.snapshot_id for one in snapshots.values() if one and one.deleted is None},

@@ -12,20 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from neon_compose.compute.usage import allocated_bytes
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound
 from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import StorageDoc
+from neon_compose.objectstore.documents import Cluster, StorageDoc
 from neon_compose.objectstore.local import LocalStore
-from neon_compose.pageserver import leftovers, restore
+from neon_compose.pageserver import content, leftovers, restore
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
+from neon_compose.pageserver.content import Content
 from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
@@ -34,6 +35,9 @@ from neon_compose.postgres.server import ADMIN, ScratchPostgres
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
 from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
+from neon_compose.wire.pageserver import ImportAs
+
+_VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Service:
     # ---- the storage
 
     def storage(self) -> StorageDoc:
-        """The storage's document, read once: it never changes. Raises `NotFound` code "no_storage"."""
+        """The storage's document, read once: it doesn't change. Raises `NotFound` code "no_storage"."""
         if self._storage is None:
             self._storage = manifests.read_storage(self._parts.store)
         return self._storage
@@ -75,6 +79,7 @@ class Service:
         except NotFound:
             return wire.StorageStatus(name=self._parts.name, empty=True, busy=self._busy)
         store = self._parts.store
+        cluster = self._cluster(manifests.MAIN)
         return wire.StorageStatus(
             name=self._parts.name,
             empty=False,
@@ -82,8 +87,8 @@ class Service:
             storage_id=str(doc.storage_id),
             format=doc.format,
             postgres_major=doc.postgres_major,
-            system_identifier=doc.system_identifier,
-            default_database=doc.default_database,
+            system_identifier=cluster.system_identifier,
+            default_database=cluster.default_database,
             packages=list(doc.packages),
             created_at=doc.created,
             branches=[one.name for one in manifests.list_branches(store)],
@@ -91,9 +96,21 @@ class Service:
             size_bytes=allocated_bytes(store.root),
         )
 
-    def credentials(self) -> wire.Credentials:
-        doc = self.storage()
-        return wire.Credentials(role=ADMIN, password=doc.admin_password, database=doc.default_database)
+    def credentials(self, branch: str) -> wire.Credentials:
+        """For a pg on `branch`, whether that is there yet or not."""
+        password = self.storage().admin_password
+        return wire.Credentials(
+            role=ADMIN, password=password, database=self._cluster(branch).default_database
+        )
+
+    def _cluster(self, branch: str) -> Cluster:
+        """That of the branch, or of `main` if there is no such branch yet."""
+        store = self._parts.store
+        try:
+            found = manifests.read_branch(store, branch)
+        except NotFound:
+            found = manifests.read_branch(store, manifests.MAIN)
+        return found.cluster or self.storage().cluster
 
     def leftovers(self) -> list[wire.Leftover]:
         parts = self._parts
@@ -105,11 +122,9 @@ class Service:
             self._parts.warm_up()
         return self.status().model_dump(mode="json")
 
-    def open_spool(self) -> Spool:
-        """Where a dump goes as it arrives. Raises `Conflict` when a storage is there or being made."""
-        if self._busy is not None:
-            raise self._is_busy()
-        self._parts.birth.refuse_unless_empty()
+    def open_spool(self, what: ImportAs) -> Spool:
+        """Where a dump goes as it arrives. Raises `Conflict` when it could not become `what` anyway."""
+        self._refuse_import(what)
         folder = self._parts.scratch / f"spool-{secrets.token_hex(4)}"
         folder.mkdir(mode=0o700)
         return Spool(folder / "dump")
@@ -119,10 +134,10 @@ class Service:
             spool.close()
         shutil.rmtree(spool.path.parent, ignore_errors=True)
 
-    def import_spooled(self, spool: Spool, wanted: Format | None, job: Job) -> dict[str, Any]:
-        """A storage from the spooled dump; the spool is gone afterwards."""
+    def import_spooled(self, spool: Spool, wanted: Format | None, what: ImportAs, job: Job) -> dict[str, Any]:
+        """Content from the spooled dump; the spool is gone afterwards."""
         try:
-            with self._only_maker("import"):
+            with self._only_maker(_VERBS[what]):
                 with job.step("check"):
                     dump = recognise(spool.path, wanted)
 
@@ -132,40 +147,53 @@ class Service:
                         dump, server, folder, self._parts.version.major, restore.has_locale, job
                     ).default_database
 
-                self._parts.birth.import_dump(fill, job)
-                self._parts.warm_up()
+                self._bring(what, content.of_dump(fill), job)
         finally:
             self.drop_spool(spool)
         return self.status().model_dump(mode="json")
 
     # ---- what a fetching container brings
 
-    def begin_fetch(self, request: FetchRequest) -> Fetch:
+    def begin_fetch(self, request: FetchRequest, what: ImportAs) -> Fetch:
         """A folder for it, with the request in it. Raises `Conflict` as `open_spool`."""
-        if self._busy is not None:
-            raise self._is_busy()
-        self._parts.birth.refuse_unless_empty()
+        self._refuse_import(what)
         return self._parts.fetches.begin(request)
 
     def drop_fetch(self, fetch_id: str) -> None:
         self._parts.fetches.drop(fetch_id)
 
-    def import_fetched(self, fetch_id: str, job: Job) -> dict[str, Any]:
-        """A storage of what was fetched; the fetch is gone afterwards."""
+    def import_fetched(self, fetch_id: str, what: ImportAs, job: Job) -> dict[str, Any]:
+        """Content of what was fetched; the fetch is gone afterwards."""
         try:
-            with self._only_maker("import"):
-                self._import(self._parts.fetches.folder(fetch_id), job)
-                self._parts.warm_up()
+            with self._only_maker(_VERBS[what]):
+                fetched = self._fetched(self._parts.fetches.folder(fetch_id), job)
+                self._bring(what, fetched, job)
         finally:
             self._parts.fetches.drop(fetch_id)
         return self.status().model_dump(mode="json")
 
-    def _import(self, folder: Path, job: Job) -> None:
+    def _bring(self, what: ImportAs, made_of: Content, job: Job) -> None:
+        birth = self._parts.birth
+        match what:
+            case ImportAs.NEW:
+                birth.bring(made_of, job)
+            case ImportAs.REFRESH:
+                birth.refresh(made_of, job)
+            case _:
+                assert_never(what)
+        self._parts.warm_up()
+
+    def _refuse_import(self, what: ImportAs) -> None:
+        if self._busy is not None:
+            raise self._is_busy()
+        birth = self._parts.birth
+        (birth.refuse_unless_empty if what is ImportAs.NEW else birth.refuse_unless_refreshable)()
+
+    def _fetched(self, folder: Path, job: Job) -> Content:
         report = self._parts.fetches.report(folder)
-        birth, version = self._parts.birth, self._parts.version
+        version = self._parts.version
         if report.via is not Via.DUMP:
-            birth.import_cluster(folder / DATA, report.database, version.libraries, job)
-            return
+            return content.of_cluster(folder / DATA, report.database, version.libraries)
         dump = recognise(folder / DUMP, Format.CUSTOM)
         database = report.database or restore.DEFAULT_DATABASE
 
@@ -174,7 +202,7 @@ class Service:
                 dump, server, folder, version.major, restore.has_locale, job, database
             ).default_database
 
-        birth.import_dump(fill, job)
+        return content.of_dump(fill)
 
     @contextmanager
     def _only_maker(self, what: str) -> Iterator[None]:

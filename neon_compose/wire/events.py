@@ -36,6 +36,7 @@ class EventKind(StrEnum):
     BRANCH_DELETED = "branch_deleted"
     STORAGE_INITIALISED = "storage_initialised"
     IMPORT_FINISHED = "import_finished"
+    STORAGE_REFRESHED = "storage_refreshed"  # main has a newer copy of its source
     STORAGE_ATTACHED = "storage_attached"
     STORAGE_MOVED = "storage_moved"  # its folder
     STORAGE_DETACHED = "storage_detached"

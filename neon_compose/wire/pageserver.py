@@ -7,6 +7,7 @@ LSNs are text like 0/1A2B3C4D, ids are UUIDs as text, times are RFC 3339 in UTC.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,15 @@ from neon_compose.model.states import Durability
 PORT = 6400
 
 SettingValue = str | bool | int | float
+
+
+class ImportAs(StrEnum):
+    """What an import makes."""
+
+    NEW = "new"  # a storage where none is
+    REFRESH = "refresh"  # another content of `main` of the storage that is there
+
+
 ImportFormat = Literal["auto", "plain", "custom", "directory", "tar"]
 
 
@@ -39,7 +49,7 @@ class StorageStatus(_Response):
 
     name: str
     empty: bool
-    busy: str | None = None  # "initialise" or "import" while one runs
+    busy: str | None = None  # "initialise", "import" or "refresh" while one runs
     storage_id: str | None = None
     format: int | None = None
     postgres_major: int | None = None
@@ -53,7 +63,8 @@ class StorageStatus(_Response):
 
 
 class Credentials(_Response):
-    """The role every storage has. Secret: kept out of logs, labels and `StorageStatus`."""
+    """The role every storage has, and the default database of a branch. Secret: kept out of logs, labels and
+    `StorageStatus`."""
 
     role: str
     password: str

@@ -21,6 +21,7 @@ from neon_compose.wire.pageserver import (
     BranchRequest,
     ComputeStatus,
     Credentials,
+    ImportAs,
     InitialiseRequest,
     LaidOut,
     LayoutRequest,
@@ -82,8 +83,9 @@ class PageserverClient:
     def status(self) -> StorageStatus:
         return StorageStatus.model_validate(self._look("/v1/status"))
 
-    def credentials(self) -> Credentials:
-        return Credentials.model_validate(self._look("/v1/credentials"))
+    def credentials(self, branch: str) -> Credentials:
+        """For a pg on `branch`, which need not be there yet."""
+        return Credentials.model_validate(self._look(f"/v1/credentials?branch={branch}"))
 
     def leftovers(self) -> list[Leftover]:
         """What nothing needs any more; means something only while no request runs there."""
@@ -93,21 +95,24 @@ class PageserverClient:
         """Make the storage if there is none; steps, then a `Result` holding a `StorageStatus`."""
         return self._stream("POST", "/v1/initialise", body=InitialiseRequest())
 
-    def import_stream(self, fmt: str, chunks: Iterator[bytes]) -> Iterator[ndjson.Event]:
-        """Make the storage from a dump; closing the iterator cancels the import, which leaves nothing."""
-        return self._stream("PUT", "/v1/import", params={"format": fmt}, chunks=chunks)
+    def import_stream(
+        self, fmt: str, chunks: Iterator[bytes], what: ImportAs = ImportAs.NEW
+    ) -> Iterator[ndjson.Event]:
+        """Make the storage, or its next content, from a dump; closing the iterator cancels the import, which
+        leaves nothing."""
+        return self._stream("PUT", "/v1/import", params={"format": fmt, "what": what}, chunks=chunks)
 
-    def begin_fetch(self, request: FetchRequest) -> Fetch:
+    def begin_fetch(self, request: FetchRequest, what: ImportAs = ImportAs.NEW) -> Fetch:
         """A folder in the work volume for a fetching container; `import_fetched` or `drop_fetch` ends it."""
-        return Fetch.model_validate(self._call("POST", "/v1/fetches", request))
+        return Fetch.model_validate(self._call("POST", f"/v1/fetches?what={what}", request))
 
     def drop_fetch(self, fetch_id: str) -> None:
         """Repeat is success."""
         self._send("DELETE", f"/v1/fetches/{fetch_id}")
 
-    def import_fetched(self, fetch_id: str) -> Iterator[ndjson.Event]:
-        """Make the storage of what was fetched; as `import_stream`."""
-        return self._stream("POST", f"/v1/fetches/{fetch_id}/import")
+    def import_fetched(self, fetch_id: str, what: ImportAs = ImportAs.NEW) -> Iterator[ndjson.Event]:
+        """Make the storage, or its next content, of what was fetched; as `import_stream`."""
+        return self._stream("POST", f"/v1/fetches/{fetch_id}/import", params={"what": what})
 
     # ---- branches and snapshots
 

@@ -58,6 +58,19 @@ class StorageIn(_Request):
     import_password: SecretStr | None = None
 
 
+class StorageVerb(StrEnum):
+    REFRESH = "refresh"
+
+
+class StorageAction(_Request):
+    """POST /storages/{s}/actions, NDJSON back. `import` as in `StorageIn`; None: where its content came
+    from."""
+
+    action: StorageVerb
+    import_: str | None = Field(default=None, validation_alias="import", serialization_alias="import")
+    import_password: SecretStr | None = None
+
+
 class PgIn(_Request):
     """PUT /pgs. What is None stays as it is when the pg exists, else gets its default."""
 
@@ -117,6 +130,7 @@ class StorageOut(_Response):
     name: str
     type: StorageType
     path: str | None = None  # the host folder; None for a volume
+    imported: str | None = None  # the server or engine-side path its first content came from
     state: StorageState
     storage_id: str | None = None
     postgres: int | None = None

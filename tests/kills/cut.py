@@ -53,10 +53,20 @@ def import_dump(service: Service) -> None:
     """Repeated when it had come to its end, it is refused."""
     if service.status().snapshots == ["import"]:
         return
-    spool = service.open_spool()
+    _import(service, wire.ImportAs.NEW)
+
+
+def refresh(service: Service) -> None:
+    """Repeated when it had come to its end, it would be another one."""
+    if "import" not in service.status().snapshots:
+        _import(service, wire.ImportAs.REFRESH)
+
+
+def _import(service: Service, what: wire.ImportAs) -> None:
+    spool = service.open_spool(what)
     spool.feed(DUMP)
     spool.finish()
-    service.import_spooled(spool, Format.PLAIN, quiet_job())
+    service.import_spooled(spool, Format.PLAIN, what, quiet_job())
 
 
 def create_branch(service: Service) -> None:
@@ -106,6 +116,7 @@ class Case:
 CASES = {
     "birth": Case((), initialise),
     "import": Case((), import_dump),
+    "refresh": Case((initialise, create_branch), refresh),
     "branch": Case((initialise,), create_branch),
     "delete a branch": Case((initialise, create_branch), delete_branch),
     "start": Case((initialise,), start),

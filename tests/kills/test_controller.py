@@ -22,7 +22,7 @@ from neon_compose.controller.site import Site
 from neon_compose.engine.runtime import ContainerSpec
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.states import Component, StorageType
-from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StackIn, StorageIn
+from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StackIn, StorageAction, StorageIn, StorageVerb
 from tests.kills.mortal import Killed, Life
 from tests.site import STACK, Fixture, made
 
@@ -44,6 +44,12 @@ def attach(**more: Any) -> Request:
 def upload(site: Site) -> None:
     request = StorageIn(name="crm", type=StorageType.NATIVE)
     storages.attach(site, request, upload=storages.Upload("custom", iter([b"PGDMP", b"rows"])))
+
+
+def refresh(site: Site) -> None:
+    """Repeated when it had come to its end, it would be another one."""
+    if len(storages.show(site, "crm").snapshots) == 1:
+        storages.refresh(site, "crm", StorageAction(action=StorageVerb.REFRESH))
 
 
 def detach(name: str = "crm", *, purge: bool = False) -> Request:
@@ -144,6 +150,7 @@ CASES: dict[str, tuple[Before, Request]] = {
     "attach a folder": (Before(), attach(path="/srv/data/crm")),
     "attach from a server": (Before(), attach(**SERVER)),
     "attach from an upload": (Before(), upload),
+    "refresh": (Before((attach(**SERVER),)), refresh),
     "detach": (Before((attach(),)), detach()),
     "detach a folder": (Before((attach(path="/srv/crm"),)), detach()),
     "purge": (Before((attach(),)), detach(purge=True)),

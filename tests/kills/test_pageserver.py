@@ -24,6 +24,7 @@ HOW = (KILL, NOTHING, NAMES)
 MANY = (
     "birth",
     "import",
+    "refresh",
     "start",
     "delete data",
 )  # of their moments each way tries a third, another one each

@@ -28,6 +28,7 @@ Operation = Any  # schemathesis's own types are generic over the specification
 # What a document can't say: whether a source, a setting, a port, a moment or a stack file makes sense here.
 SEMANTIC = {"PUT /storages", "PUT /storages/{storage}/import", "PUT /pgs", "PUT /stack"} | {
     "POST /pgs/{pg}/actions",
+    "POST /storages/{storage}/actions",
     "PUT /storages/{storage}/branches/{branch}",
     "GET /events",
 }

@@ -8,18 +8,25 @@ the crash, with nothing dangling: every pin has its holder, every manifest its n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
 
-from neon_compose.errors import NeonError
+from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import cas, manifests
-from neon_compose.objectstore.documents import BranchRef, Point, SnapshotRef, branch_ref_key
+from neon_compose.objectstore.documents import (
+    BranchRef,
+    Manifest,
+    Point,
+    SnapshotRef,
+    Writer,
+    branch_ref_key,
+)
 from neon_compose.objectstore.store import ObjectStore
 from tests.fakes_store import DyingStore, Killed, MemoryStore, WatchedStore
-from tests.unit.objectstore.samples import LAYERS, LSN, main_point, make_storage
+from tests.unit.objectstore.samples import LAYERS, LSN, main_point, make_storage, refresh_main
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Operation:
     name: str
     prepare: Callable[[ObjectStore], object]
     run: Callable[[ObjectStore], object]
+    restart: Callable[[ObjectStore], object] = lambda _: None  # what comes before anybody reads
 
 
 def child(store: ObjectStore) -> None:
@@ -68,6 +76,24 @@ def delete_mark(store: ObjectStore) -> None:
     manifests.delete_snapshot(store, "mark")
 
 
+def refreshed(store: ObjectStore) -> None:
+    """Once: a repeat finishes or undoes what was cut off, and refreshes only if that was not done."""
+    manifests.settle_refresh(store)
+    if len(manifests.read_eras(store, "main")) == 1:
+        refresh_main(store)
+
+
+def claim_main(store: ObjectStore) -> None:
+    """A pg becomes the writer of main, as pageserver.claims does."""
+    manifests.update_manifest(store, manifests.read_branch(store, "main").branch_id, with_writer)
+
+
+def with_writer(manifest: Manifest) -> Manifest:
+    if manifest.successor is not None:
+        raise Conflict("it was refreshed", code="branch_refreshed")
+    return replace(manifest, writer=Writer("pg", "g"))
+
+
 def sequence(*steps: Callable[[ObjectStore], object]) -> Callable[[ObjectStore], object]:
     def run(store: ObjectStore) -> None:
         for step in steps:
@@ -85,6 +111,8 @@ OPERATIONS = [
     Operation("create snapshot", make_storage, mark),
     Operation("create snapshot over a tombstone", sequence(make_storage, mark, delete_mark), mark),
     Operation("delete snapshot", sequence(make_storage, mark), delete_mark),
+    Operation("refresh", make_storage, refreshed, manifests.settle_refresh),
+    Operation("refresh with a child", sequence(make_storage, child), refreshed, manifests.settle_refresh),
 ]
 
 
@@ -96,7 +124,7 @@ def seen(store: ObjectStore) -> tuple[object, ...]:
         return (error.code,)
     return (
         [(one.name, one.parent and one.parent.lsn, one.layers) for one in manifests.list_branches(store)],
-        [(one.name, one.ref.lsn) for one in manifests.list_snapshots(store)],
+        sorted((one.ref.lsn, one.name) for one in manifests.list_snapshots(store)),
     )
 
 
@@ -104,6 +132,8 @@ def assert_nothing_dangles(store: ObjectStore, orphans: int = 0) -> None:
     branches = [cas.read(store, key, BranchRef)[0] for key in store.list("refs/branches/")]
     snapshots = [cas.read(store, key, SnapshotRef)[0] for key in store.list("refs/snapshots/")]
     alive = {ref.branch_id for ref in branches if not ref.deleted}
+    alive |= {one.branch_id for eras in manifests.list_eras(store) for one in eras}
+    assert not manifests.is_refreshing(store)
     held = alive | {ref.snapshot_id for ref in snapshots if not ref.deleted}
     for one in manifests.list_branches(store):
         assert {pin.id for pin in one.pins} <= held
@@ -136,6 +166,7 @@ def test_killed_at_any_call_it_is_done_or_not_and_a_repeat_finishes_it(
         operation.prepare(store)
         with pytest.raises(Killed):
             operation.run(DyingStore(store, at, after=after))
+        operation.restart(store)
         assert seen(store) in (before, done)
         operation.run(store)
         assert seen(store) == done
@@ -244,3 +275,26 @@ def try_to(call: Callable[[], object]) -> None:
         call()
     except (NeonError, Killed):
         return
+
+
+@pytest.mark.parametrize("meanwhile", [child, mark, claim_main])
+def test_whatever_comes_at_any_call_of_a_refresh_main_is_one_or_the_other(
+    meanwhile: Callable[[ObjectStore], object],
+) -> None:
+    for at in range(1, 30):
+        store = MemoryStore()
+        make_storage(store)
+
+        def between(number: int, at: int = at, store: MemoryStore = store) -> None:
+            if number == at:
+                try_to(lambda: meanwhile(store))
+
+        watched = WatchedStore(store, between)
+        try_to(lambda w=watched: refreshed(w))
+        try_to(lambda s=store: manifests.settle_refresh(s))
+        eras = manifests.read_eras(store, "main")
+        assert all(one.writer is None for one in eras[:-1])
+        assert_nothing_dangles(store)
+        assert_reads_agree(store)
+        if watched.calls < at:
+            break

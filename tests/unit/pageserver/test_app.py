@@ -94,7 +94,7 @@ def test_status_tells_what_there_is_but_no_password(
     assert status.size_bytes > 8192
     body = raw.get("/v1/status", headers={"Authorization": f"Bearer {TOKEN}"}).text
     assert world.doc.admin_password not in body
-    assert client.credentials().password == world.doc.admin_password
+    assert client.credentials("main").password == world.doc.admin_password
 
 
 def test_initialise_of_a_made_storage_is_success(client: PageserverClient) -> None:

@@ -19,8 +19,9 @@ from neon_compose.compute.record import Record, Stage
 from neon_compose.errors import Conflict, Corrupt, NotFound, TimedOut
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import Writer
+from neon_compose.objectstore.documents import Manifest, Writer
 from neon_compose.postgres.control import ControlFile, DbState
+from tests.unit.objectstore.samples import CLUSTER, refresh_main
 from tests.unit.pageserver.storage import FakeSession, World
 
 
@@ -407,3 +408,52 @@ def test_a_restarted_pageserver_settles_what_its_dead_one_did_not(world: World) 
     world.computes.resume()
     assert world.settler.idle(5.0)
     assert world.generations.paths("one", generation).marker.exists()
+
+
+# ---- after a refresh
+
+
+def refresh(world: World) -> None:
+    refresh_main(world.store, world.branches.find("main").layers)
+
+
+def test_a_compute_must_be_its_own_branchs_cluster(world: World) -> None:
+    world.up("old", "old", from_branch="main")
+    refresh(world)
+    generation = world.prepare("new", "main").generation
+    world.computes.layout("new", generation, 5432, {})
+    paths = world.generations.paths("new", generation)
+    with pytest.raises(Corrupt, match="another cluster"):
+        world.computes.open("new", generation, 5432, 1.0, world.doc)
+    world.sessions[str(paths.root)] = FakeSession(paths, CLUSTER.system_identifier)
+    world.computes.open("new", generation, 5432, 1.0, world.doc)
+    world.up("old", "old")
+
+
+def test_moments_of_before_a_refresh_are_on_mains_ancestry(world: World) -> None:
+    refresh(world)
+    old, _ = world.branches.create("old", "main", "init")
+    new, _ = world.branches.create("new", "main", None)
+    assert (old.cluster, new.cluster) == (None, CLUSTER)
+    assert [world.branches.show(one).parent for one in (old, new)] == ["main", "main"]
+    assert {one.name: one.branch for one in world.branches.show_snapshots()} == {
+        "init": "main",
+        "import": "main",
+    }
+
+
+def test_a_pg_that_read_mains_name_before_a_refresh_does_not_get_the_old_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = world.branches.find
+
+    def find_and_refresh(name: str) -> Manifest:
+        found = find(name)
+        if found.successor is None and len(manifests.read_eras(world.store, "main")) == 1:
+            refresh_main(world.store, found.layers)
+        return found
+
+    monkeypatch.setattr(world.branches, "find", find_and_refresh)
+    refused("branch_refreshed", lambda: world.prepare("shop", "main"))
+    assert world.generations.ids("shop") == []
+    world.prepare("shop", "main")

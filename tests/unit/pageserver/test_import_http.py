@@ -82,7 +82,7 @@ def test_a_fetched_cluster_becomes_a_storage_and_the_fetch_is_gone(
     (folder / "report.json").write_text(FetchReport(via=Via.BACKUP, database="my shop").model_dump_json())
     events = list(client.import_fetched(fetch.id))
     assert isinstance(events[-1], ndjson.Result)
-    assert client.credentials().database == "my shop"
+    assert client.credentials("main").database == "my shop"
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
