@@ -6,6 +6,7 @@
         data/                                 PGDATA
         overlay                               the shim's bits (layer.overlay)
         marker                                the boot id of a finished sync (marker.py)
+        unsynced                              a sync failed: there will be no marker (marker.py)
         run/                                  the Unix socket
     /storage/layers                           /neon/layers (read-only)
 A generation is 12 hexadecimal digits, new for each time a pg's data is made anew.
@@ -51,6 +52,10 @@ class ComputePaths:
     @property
     def marker(self) -> Path:
         return self.root / "marker"
+
+    @property
+    def unsynced(self) -> Path:
+        return self.root / "unsynced"
 
     @property
     def run(self) -> Path:

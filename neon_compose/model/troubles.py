@@ -201,7 +201,8 @@ WORDS: Mapping[Trouble, Words] = {
     ),
     Trouble.SETTLING: Words(
         "Its new files are being written to disk: a commit survives a kill, but not yet a power cut.",
-        "Nothing is to be done: it takes seconds, or a minute on a slow disk.",
+        "Nothing is to be done: it takes seconds, or a minute on a slow disk. If it stays so, a write to the "
+        "disk failed (the log of its pageserver says so): copy its data out, and make the pg anew.",
         wrong=False,
     ),
     Trouble.RESTART_NEEDED: Words(

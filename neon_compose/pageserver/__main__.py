@@ -84,12 +84,13 @@ class Outside:
     known_settings: frozenset[str]
     make_cluster: MakeCluster
     session: Callable[[ComputePaths, int, str], Session] = SocketSession
-    sync: Callable[[Path], None] = marker.sync_filesystem
+    syncing: Callable[[Path], Callable[[], None]] = marker.syncing
 
 
 def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Service:
     """The parts over two folders, after cleaning what a dead process left there."""
     version, boot = outside.version, outside.boot
+    settler = marker.Settler(boot, outside.syncing(work))  # before the first layout
     scratch, maps, pg = (_folder(work / name) for name in ("scratch", "maps", "pg"))
     _empty(scratch)
     durable.sweep(maps)
@@ -103,7 +104,7 @@ def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Serv
         store=store,
         generations=generations,
         tips=tips,
-        settler=marker.Settler(work, boot, outside.sync),
+        settler=settler,
         scan=WriteScan(version),
         version=version,
         boot=boot,

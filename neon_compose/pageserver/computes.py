@@ -103,6 +103,7 @@ class Computes:
             crashed = control.state is not DbState.SHUT_DOWN
             return 0, replace(record, expected_checkpoint=str(control.checkpoint), crashed=crashed)
         tip = self._tip(record)
+        self._around.settler.laying_out(generation.paths.marker)
         layout.lay_out(generation.paths, tip, UUID(record.branch_id))
         done = replace(
             record,
@@ -289,6 +290,7 @@ class Computes:
     def resume(self) -> None:
         """Have everything that is laid out and not marked synced and marked, if it is of this boot; remove
         files that a dead pageserver was writing."""
+        unmarked = []
         for pg in self._around.generations.pgs():
             self._around.generations.sweep(pg)
             try:
@@ -298,7 +300,8 @@ class Computes:
             for one in found:
                 laid_out = one.record is not None and one.record.stage >= Stage.LAID_OUT
                 if laid_out and self._trust(_recorded(one), one) is Trust.SETTLING:
-                    self._around.settler.settle(one.paths.marker)
+                    unmarked.append(one.paths.marker)
+        self._around.settler.settle(*unmarked)  # also if there are none: see there
 
     def _get(self, pg: str, generation_id: str) -> Generation:
         if not self._around.generations.paths(pg, generation_id).root.is_dir():

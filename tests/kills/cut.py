@@ -22,6 +22,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def serve(root: Path, boot: str, disk: Disk | None = None) -> Service:
         known_settings=frozenset(),
         make_cluster=FakeScratch,
         session=session,
-        sync=disk.sync if disk else lambda _: None,
+        syncing=lambda work: partial(disk.sync, work) if disk else lambda: None,
     )
     return make_service(root / "storage", root / "work", "shop", outside)
 

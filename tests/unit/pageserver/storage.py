@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class World:
 
     tmp_path: Path
     boot: str = "boot-1"
-    synced: list[Path] = field(default_factory=list)
+    synced: int = 0
     disk_works: bool = True
     now_ns: Callable[[], int] = wait.now_ns
     walk_hook: Callable[[Path], object] = lambda _: None
@@ -93,7 +93,7 @@ class World:
         version = Version(17, self.bin)
         tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
         self.generations = Generations(self.work / "pg", self.scratch)
-        self.settler = Settler(self.work, self.boot, self.sync)
+        self.settler = Settler(self.boot, self.sync)
         scan = WriteScan(version, self.now_ns)
         self.walks: list[Path] = []  # as they were made
         self.computes = Computes(
@@ -119,10 +119,10 @@ class World:
         self.walk_hook(folder)
         return allocated_bytes(folder)
 
-    def sync(self, folder: Path) -> None:
+    def sync(self) -> None:
         if not self.disk_works:
             raise OSError(5, "Input/output error")
-        self.synced.append(folder)
+        self.synced += 1
 
     def session(self, paths: ComputePaths, _port: int, _password: str) -> Session:
         fake = self.sessions.setdefault(str(paths.root), FakeSession(paths, self.doc.system_identifier))

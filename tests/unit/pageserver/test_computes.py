@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from neon_compose.compute import record as records
 from neon_compose.compute.command import GATE_HBA, OPEN_HBA
-from neon_compose.compute.record import Record, Stage
 from neon_compose.errors import Conflict, Corrupt, NotFound, TimedOut
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
@@ -142,25 +138,6 @@ def test_layout_makes_every_file_sparse_and_of_the_right_size(world: World) -> N
     conf = (data / "postgresql.conf").read_text()
     assert "port = '5433'" in conf
     assert "work_mem = '8MB'" in conf
-
-
-def test_the_marker_comes_after_a_sync_of_the_work_volume(world: World) -> None:
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    assert world.synced
-    assert world.generations.paths("one", generation).marker.read_text() == "boot-1\n"
-    assert not world.computes.status("one").settling
-
-
-def test_without_a_working_sync_a_compute_stays_settling(world: World) -> None:
-    world.disk_works = False
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    assert world.computes.status("one").settling
-    world.disk_works = True
-    world.computes.layout("one", generation, 5432, {})
-    assert world.settler.idle(5.0)
-    assert not world.computes.status("one").settling
 
 
 def test_a_layout_that_was_killed_is_made_anew(world: World) -> None:
@@ -308,106 +285,6 @@ def test_a_branch_shows_its_parent_snapshot_and_writer(world: World) -> None:
     world.up("try1", "try1", from_snapshot="init")
     [_, branch] = world.branches.show_all()
     assert (branch.name, branch.parent, branch.snapshot, branch.writer) == ("try1", "main", "init", "try1")
-
-
-# ---- a power cut
-
-
-def reboot(world: World, generation: str, stage: Stage) -> Record:
-    """Another boot; the generation's files may or may not be there, its marker is not."""
-    world.boot = "boot-2"
-    paths = world.generations.paths("one", generation)
-    paths.marker.unlink(missing_ok=True)
-    record = records.read(paths.record)
-    assert record is not None
-    assert record.stage is stage
-    world.start()
-    return record
-
-
-def test_a_doubtful_layout_nobody_wrote_to_is_laid_out_again(world: World) -> None:
-    generation = world.prepare("one", "main").generation
-    world.disk_works = False
-    world.computes.layout("one", generation, 5432, {})
-    reboot(world, generation, Stage.LAID_OUT)
-    world.computes.resume()
-    assert world.settler.idle(5.0)
-    assert world.computes.status("one").doubtful
-    prepared = world.prepare("one", "main")
-    assert prepared.generation == generation
-    assert prepared.needs_layout
-
-
-def test_doubtful_data_clients_wrote_to_is_refused_and_kept(world: World) -> None:
-    world.disk_works = False
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    reboot(world, generation, Stage.OPENED)
-    refused("doubtful", lambda: world.prepare("one", "main"))
-    refused("doubtful", lambda: world.delete("one"))
-    assert world.generations.has("one", generation)
-
-
-def set_back(world: World, generation: str) -> None:
-    """What a power cut does to a record that wasn't synced: the one before is there again."""
-    path = world.generations.paths("one", generation).record
-    record = records.read(path)
-    assert record is not None
-    records.write(path, replace(record, stage=Stage.LAID_OUT))
-
-
-def test_commits_count_also_where_the_record_was_set_back_by_a_power_cut(world: World) -> None:
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    world.commit("one")
-    set_back(world, generation)
-    world.boot = "boot-2"
-    world.start()
-    assert world.computes.status("one").has_writes
-    refused("has_writes", lambda: world.delete("one"))
-
-
-def test_doubtful_data_with_commits_is_kept_also_where_its_record_was_set_back(world: World) -> None:
-    world.disk_works = False
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    world.commit("one")
-    set_back(world, generation)
-    reboot(world, generation, Stage.LAID_OUT)
-    refused("doubtful", lambda: world.prepare("one", "main"))
-    refused("doubtful", lambda: world.delete("one"))
-    assert world.generations.has("one", generation)
-
-
-@pytest.mark.parametrize("torn", [b"", b"{", json.dumps({"format": 9}).encode()])
-def test_a_torn_record_over_data_is_doubtful(world: World, torn: bytes) -> None:
-    generation = world.up("one", "main")
-    world.generations.paths("one", generation).record.write_bytes(torn)
-    refused("doubtful", lambda: world.prepare("one", "main"))
-    assert world.computes.writer_has_writes(Writer("one", generation))
-    assert [one.doubtful for one in world.computes.statuses()] == [True]
-    world.delete("one", discard=True)
-    assert manifests.read_branch(world.store, "main").writer is None
-
-
-def test_a_marked_compute_survives_another_boot(world: World) -> None:
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    world.boot = "boot-2"
-    world.start()
-    assert world.prepare("one", "main").laid_out
-    assert world.computes.layout("one", generation, 5432, {}).files == 0
-
-
-def test_a_restarted_pageserver_settles_what_its_dead_one_did_not(world: World) -> None:
-    world.disk_works = False
-    generation = world.up("one", "main")
-    assert world.settler.idle(5.0)
-    world.disk_works = True
-    world.start()
-    world.computes.resume()
-    assert world.settler.idle(5.0)
-    assert world.generations.paths("one", generation).marker.exists()
 
 
 # ---- after a refresh
