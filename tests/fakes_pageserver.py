@@ -66,6 +66,8 @@ class FakePageservers:
     stores: dict[str, FakeStore] = field(default_factory=dict)
     open_blocks_s: float = 0.0
     never_opens: bool = False
+    silent: set[str] = field(default_factory=set)  # storages whose pageserver answers nobody
+    unanswered: threading.Event = field(default_factory=threading.Event)  # somebody asked such a one
     import_hook: Callable[[int], None] = lambda _: None
     looks: list[str] = field(default_factory=list)  # what was only read, as it was asked
 
@@ -95,6 +97,9 @@ class FakePageserver:
     def _store(self) -> FakeStore:
         box = self._all.engine.pageserver_at(self._address)
         if box is None or box.state is not ContainerState.RUNNING:
+            raise Unavailable(f"the pageserver at {self._address} does not answer", code="pageserver_down")
+        if box.spec.labels[label.STORAGE] in self._all.silent:
+            self._all.unanswered.set()
             raise Unavailable(f"the pageserver at {self._address} does not answer", code="pageserver_down")
         folder = next(one for one in box.spec.mounts if one.target == "/storage")
         store = self._all.store(box.spec.labels[label.STORAGE])

@@ -14,7 +14,8 @@ them for clean: a second sync would succeed over pages that are nowhere. It does
 were either. So a failed sync rules out every generation whose layout had begun by then and whose own sync
 had not succeeded: it never gets its marker, until a layout makes all of it anew. A file beside the marker
 ("unsynced") says so to a later pageserver; it need not outlive a power cut, which leaves any generation
-without a marker doubtful.
+without a marker doubtful. Not seen is only what somebody else's sync was told between the death of a
+pageserver that had laid out and not yet synced, and the start of the next.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from neon_compose.controller.pgrules import (
     refuse_other_identity,
     updated_doc,
 )
-from neon_compose.controller.serving import served
+from neon_compose.controller.serving import outliving, served
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import Conflict, NeonError
@@ -99,7 +99,11 @@ def put(
         return _put(site, request, branch, source, emit, dry_run=True)
     return site.locks.run(
         f"put pg {request.model_dump_json()}",
-        lambda: _put(site, request, branch, source, emit, dry_run=False),
+        lambda: outliving(
+            site,
+            request.storage_name,
+            lambda: _put(site, request, branch, source, emit, dry_run=False),
+        ),
         alone=alone,
         shared=shared,
     )
@@ -185,7 +189,14 @@ def act(
     """Start, stop or restart; repeat is success. `Invalid` (code "not_available") for the others."""
     check_available(action)
     what = f"{action.action} pg {name} {dry_run}"
-    return _locked(site, name, what, lambda: _act(site, name, action.action, emit, dry_run=dry_run))
+
+    def work() -> PgOut | Plan:
+        return _act(site, name, action.action, emit, dry_run=dry_run)
+
+    if dry_run or action.action is PgVerb.STOP:
+        return _locked(site, name, what, work)
+    storage = site.snapshot(()).pg(name).storage_name
+    return _locked(site, name, what, lambda: outliving(site, storage, work))
 
 
 def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> PgOut | Plan:
