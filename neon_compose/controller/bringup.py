@@ -92,7 +92,7 @@ def _serve(site: Site, doc: StorageDoc) -> None:
         with site.execution(snap) as execution:
             execution.run(steps)
 
-    site.locks.run(f"serve {doc.name}", work, alone=frozenset({f"storage/{doc.name}"}))
+    site.locks.run_unasked(f"serve {doc.name}", work, alone=frozenset({f"storage/{doc.name}"}))
 
 
 def _restore_pods(site: Site, progress: Progress) -> None:
@@ -124,7 +124,7 @@ def _start(site: Site, doc: PgDoc) -> None:
         with site.execution(snap) as execution:
             execution.run(plan.plan_reopen(snap, now))
 
-    site.locks.run(
+    site.locks.run_unasked(
         f"reopen {doc.name}",
         reopen,
         alone=frozenset({f"pg/{doc.name}"}),

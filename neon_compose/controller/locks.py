@@ -1,21 +1,29 @@
 """One lock per resource name.
 
 A request that needs a resource which another one works on gets `Conflict` (code "busy") at once; the
-very same request joins the running one and gets its answer. Nothing queues, so nothing deadlocks.
-A resource may be shared by many ("storage/main" while its pgs start) or held by one.
+very same request joins the running one and gets its answer. A resource may be shared by many
+("storage/main" while its pgs start) or held by one.
+
+What the controller does unasked, when it brings things back after its start, is told from requests: they
+wait for each other's end, since no client can know of it, and nobody is there who could try again. Who
+waits holds no pg and no storage yet, and who holds one waits for no other, so nothing deadlocks. (Bringing
+up the whole stack holds "stack" all the while, which nobody waits for.)
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from neon_compose.errors import Conflict
+from neon_compose.wait import Deadline
 
 T = TypeVar("T")
+
+_PATIENCE_S = 90.0  # a clean stop of a compute takes up to 60 s
 
 
 @dataclass
@@ -23,6 +31,7 @@ class _Running:
     what: str
     alone: frozenset[str]
     shared: frozenset[str]
+    unasked: bool = False
     future: Future[Any] = field(default_factory=Future)
     joiners: int = 0
 
@@ -48,21 +57,36 @@ class Locks:
         `what` is the whole request as text, a verb first: equal text joins. The joined one's error is
         raised too.
         """
+        return self._run(_Running(what, alone, shared), work)
+
+    def run_unasked(
+        self, what: str, work: Callable[[], T], *, alone: frozenset[str], shared: frozenset[str] = frozenset()
+    ) -> T:
+        """As `run`, for work of the controller's own: requests wait for its end, and it for theirs."""
+        return self._run(_Running(what, alone, shared, unasked=True), work)
+
+    def _run(self, mine: _Running, work: Callable[[], T]) -> T:
+        deadline = Deadline.after(_PATIENCE_S)
+        while (other := self._begin(mine, deadline)) is not None:
+            if other.what == mine.what:
+                answer: T = other.future.result()
+                return answer
+            wait((other.future,), deadline.left_s)
+        return self._work(mine, work)
+
+    def _begin(self, mine: _Running, patience: Deadline) -> _Running | None:
+        """Have `mine` run, or give the one to join or to wait for. Raises `Conflict` for all others."""
         with self._mutex:
             for other in self._running:
-                if other.what == what:
-                    mine, joined = None, other
+                if other.what == mine.what:
                     other.joiners += 1
-                    break
-                if (name := other.clash(alone, shared)) is not None:
+                    return other
+                if (name := other.clash(mine.alone, mine.shared)) is not None:
+                    if (other.unasked or mine.unasked) and not patience.passed:
+                        return other
                     raise _busy(name, other.verb)
-            else:
-                mine = joined = _Running(what, alone, shared)
-                self._running.append(mine)
-        if mine is None:
-            answer: T = joined.future.result()
-            return answer
-        return self._work(mine, work)
+            self._running.append(mine)
+        return None
 
     def _work(self, mine: _Running, work: Callable[[], T]) -> T:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -287,7 +287,7 @@ def finish(site: Site, name: str) -> None:
             with site.execution(snap) as execution:
                 execution.run(plan.plan_stop(snap, doc) + _missing_branch(site, snap, doc))
 
-    _locked(site, name, f"finish pg {name}", work)
+    site.locks.run_unasked(f"finish pg {name}", work, **_names(site, name))
 
 
 def _finish_destroy(site: Site, snap: Snapshot, doc: PgDoc) -> None:
@@ -326,7 +326,10 @@ def _refuse_ending(doc: PgDoc) -> None:
 
 
 def _locked(site: Site, name: str, what: str, work: Callable[[], T]) -> T:
+    return site.locks.run(what, work, **_names(site, name))
+
+
+def _names(site: Site, name: str) -> Mapping[str, frozenset[str]]:
+    """What a request about the pg holds."""
     storage = site.snapshot(()).pg(name).storage_name
-    return site.locks.run(
-        what, work, alone=frozenset({f"pg/{name}"}), shared=frozenset({f"storage/{storage}"})
-    )
+    return {"alone": frozenset({f"pg/{name}"}), "shared": frozenset({f"storage/{storage}"})}

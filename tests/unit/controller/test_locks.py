@@ -1,5 +1,5 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -91,3 +91,44 @@ def test_an_error_reaches_whoever_joined_and_frees_the_name() -> None:
             with pytest.raises(Invalid, match="no"):
                 one.result(5)
     assert locks.work_on("pg/a") is None
+
+
+def test_who_needs_what_the_controller_works_on_unasked_waits_for_its_end() -> None:
+    locks, slow, done = Locks(), Slow(), []
+    with ThreadPoolExecutor() as pool:
+        own = pool.submit(locks.run_unasked, "finish a", slow, alone=PG, shared=STORAGE)
+        slow.begun.wait(5)
+        asked = pool.submit(locks.run, "start a", lambda: done.append(own.done()), alone=PG)
+        other = pool.submit(locks.run, "detach s", lambda: 7, alone=STORAGE)
+        assert not wait((asked, other), 0.05).done
+        slow.let_go.set()
+        assert other.result(5) == 7
+        asked.result(5)
+    assert done
+    assert locks.names() == frozenset()
+
+
+def test_who_waited_too_long_for_the_controllers_own_work_is_told_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neon_compose.controller.locks._PATIENCE_S", 0.02)
+    locks, slow = Locks(), Slow()
+    with ThreadPoolExecutor() as pool:
+        own = pool.submit(locks.run_unasked, "finish a", slow, alone=PG)
+        slow.begun.wait(5)
+        with pytest.raises(Conflict, match='pg "a" is busy') as caught:
+            locks.run("start a", lambda: 0, alone=PG)
+        assert '"finish"' in caught.value.detail
+        slow.let_go.set()
+        own.result(5)
+
+
+def test_the_controllers_own_work_waits_for_requests() -> None:
+    locks, slow = Locks(), Slow()
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(locks.run, "start a", slow, alone=PG)
+        slow.begun.wait(5)
+        own = pool.submit(locks.run_unasked, "finish a", asked.done, alone=PG)
+        assert not wait((own,), 0.05).done
+        slow.let_go.set()
+        assert own.result(5)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -94,6 +96,32 @@ def test_a_killed_controller_comes_back_knowing_everything(bare: Fixture) -> Non
     stack.bring_back(site)
     assert site.documents.read() == before
     assert bare.engine.running("t_pg_dev")
+
+
+def test_a_start_right_after_a_controllers_restart_waits_for_what_that_finishes(bare: Fixture) -> None:
+    """Its stop was written down, and cut off by the controller's death."""
+    up(bare)
+    dev = bare.site.documents.read().pgs["dev"]
+    bare.site.documents.put(dev.model_copy(update={"wanted": Wanted.STOPPED}))
+    site = bare.again()
+    stopping, go_on, real = threading.Event(), threading.Event(), bare.engine.stop
+
+    def stop(name: str, timeout_s: float) -> None:
+        stopping.set()
+        assert go_on.wait(10)
+        real(name, timeout_s)
+
+    bare.engine.stop = stop  # type: ignore[method-assign]
+    with ThreadPoolExecutor() as pool:
+        back = pool.submit(stack.bring_back, site)
+        assert stopping.wait(10)
+        started = pool.submit(pgs.act, site, "dev", PgAction(action=PgVerb.START))
+        assert not wait((started,), 0.1).done
+        go_on.set()
+        started.result(10)
+        back.result(10)
+    assert bare.engine.running("t_pg_dev")
+    assert site.problems == []
 
 
 def test_an_attach_that_a_crash_cut_off_is_undone(bare: Fixture) -> None:
