@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import sys
 
-from neon_compose.cli import access
+from neon_compose.cli import access, removal
 from neon_compose.cli.args import Output
 from neon_compose.cli.controller_container import STOP_S
 from neon_compose.cli.lookup import controller_of, fetch_access
 from neon_compose.cli.plan import changed
 from neon_compose.cli.progress import Reporter, reporter, result_of, step
+from neon_compose.cli.removal import in_order
 from neon_compose.cli.session import Session, say
-from neon_compose.engine.runtime import Container, Engine, Kind, World
-from neon_compose.errors import Conflict, Invalid, NeonError, Unavailable
+from neon_compose.engine.runtime import Kind, World
+from neon_compose.errors import Conflict, Invalid, NeonError
 from neon_compose.model.names import Name
 from neon_compose.model.states import Component
 
-_ORDER = (Component.COMPUTE, Component.PAGESERVER, Component.MINIO, Component.POD, Component.CONTROLLER, None)
 _GRACE_S = {Component.COMPUTE: 60.0, Component.CONTROLLER: float(STOP_S)}
 _SHORT_GRACE_S = 10.0
 
@@ -32,11 +32,12 @@ def down(session: Session, *, volumes: bool, sure: bool, dry_run: bool) -> None:
     if dry_run:
         changed({"plan": _plan(world, volumes)}, Output.TABLE)
         return
-    if volumes and world.volumes and not sure:
+    if volumes and world.volumes and not sure and not removal.begun(world):
         _ask(stack, world)
     with reporter() as show:
         _stop_in_order(session, stack, world, show)
-        _remove(session.engine, stack, show, volumes=volumes)
+        take_away = removal.remove_with_data if volumes else removal.remove
+        take_away(session.engine, stack, show)
     if volumes:
         access.forget(stack)
     if not (world.containers or world.networks or (volumes and world.volumes)):
@@ -71,7 +72,7 @@ def _stop_in_order(session: Session, stack: Name, world: World, show: Reporter) 
     controller = controller_of(world)
     if controller is not None and controller.running and _stopped_by_controller(session, stack, show):
         world = session.engine.observe(stack, (Kind.CONTAINER,))
-    for container in _in_order(world):
+    for container in in_order(world):
         if container.running:
             with step(show, f"stop {container.name}"):
                 session.engine.stop(container.name, _GRACE_S.get(container.component, _SHORT_GRACE_S))  # type: ignore[arg-type]
@@ -88,31 +89,8 @@ def _stopped_by_controller(session: Session, stack: Name, show: Reporter) -> boo
     return True
 
 
-def _in_order(world: World) -> list[Container]:
-    return sorted(world.containers, key=lambda one: (_ORDER.index(one.component), one.name))
-
-
-def _remove(engine: Engine, stack: Name, show: Reporter, *, volumes: bool) -> None:
-    kinds = (Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME) if volumes else (Kind.CONTAINER, Kind.NETWORK)
-    world = engine.observe(stack, kinds)
-    with step(show, "remove containers and networks" + (" and volumes" if volumes else "")):
-        for container in _in_order(world):
-            engine.remove(Kind.CONTAINER, container.name)
-        for network in world.networks:
-            engine.remove(Kind.NETWORK, network.name)
-        for volume in world.volumes:
-            engine.remove(Kind.VOLUME, volume.name)
-    left = engine.observe(stack, kinds)
-    names = [one.name for one in left.containers] + [one.name for one in left.networks]
-    names += [one.name for one in left.volumes]
-    if names:
-        raise Unavailable(
-            f"the engine did not remove {', '.join(names)}", hint="Run down again.", code="left_over"
-        )
-
-
 def _plan(world: World, volumes: bool) -> list[dict[str, str]]:
-    plan = [{"action": "remove", "target": f"container {one.name}", "why": ""} for one in _in_order(world)]
+    plan = [{"action": "remove", "target": f"container {one.name}", "why": ""} for one in in_order(world)]
     plan += [{"action": "remove", "target": f"network {one.name}", "why": ""} for one in world.networks]
     if volumes:
         plan += [{"action": "delete", "target": f"volume {one.name}", "why": "-v"} for one in world.volumes]

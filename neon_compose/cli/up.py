@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from neon_compose import wait
-from neon_compose.cli import access, controller_container, render
+from neon_compose.cli import access, controller_container, removal, render
 from neon_compose.cli.access import Access
 from neon_compose.cli.args import Output
 from neon_compose.cli.client import Client, NoAnswer
@@ -119,6 +119,7 @@ def _bring_up(
     minio = images.there(LATER_IMAGE) if stack.minio else None
     if minio is not None:
         tags[LATER_IMAGE] = minio
+    removal.finish(session.engine, name, show)
     with step(show, "controller"):
         _start_controller(session, name, stack, tags)
     later = stack.minio and minio is None

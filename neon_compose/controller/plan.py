@@ -16,7 +16,7 @@ from neon_compose.controller.sources import MAIN
 from neon_compose.controller.specs import ComputePlace, Secret
 from neon_compose.controller.steps import Plan
 from neon_compose.engine import labels as label
-from neon_compose.engine.runtime import Container, ContainerSpec, ContainerState, Kind
+from neon_compose.engine.runtime import Container, ContainerSpec, ContainerState, Kind, VolumeSpec
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.source import Source
 from neon_compose.model.states import Component, Durability, Wanted
@@ -48,12 +48,29 @@ def _replace(spec: ContainerSpec, seen: Container, why: str) -> Plan:
 
 
 def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
-    """The storage's pageserver runs and answers, its storage is initialised; nothing if that is so."""
+    """The storage's pageserver runs and answers, its storage is initialised; nothing if that is so.
+
+    Without a container its volumes may be gone too. The engine would make them as that names them, without
+    our labels, and no `down -v` would find them.
+    """
+    steps = _plan_pageserver(snap, doc)
+    if snap.pageserver(doc.name) is not None:
+        return steps
+    return Plan(tuple(do.MakeVolume(spec, fresh=False) for spec in _volumes(snap, doc))) + steps
+
+
+def _plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
     spec = specs.pageserver_spec(snap.stack, doc, snap.image("pageserver"), secret(snap, "internal_token"))
     service = plan_service(spec, snap.pageserver(doc.name))
     if not service.steps:
         return service
     return service + Plan((do.AwaitPageserver(doc.name, spec.name),))
+
+
+def _volumes(snap: Snapshot, doc: StorageDoc) -> list[VolumeSpec]:
+    """Those of a storage."""
+    work = specs.work_volume(snap.stack, doc.name)
+    return [work] if doc.host_path is not None else [work, specs.storage_volume(snap.stack, doc.name)]
 
 
 # ---- storages
@@ -62,13 +79,10 @@ def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
 def plan_attach(snap: Snapshot, doc: StorageDoc, content: do.Content) -> Plan:
     """A new storage, marked `attaching` until its content is whole. The snapshot has volumes."""
     fresh = {one.name for one in snap.world.volumes}
-    volumes = [specs.work_volume(snap.stack, doc.name)]
-    if doc.host_path is None:
-        volumes.append(specs.storage_volume(snap.stack, doc.name))
     begun = doc.model_copy(update={"attaching": True})
     steps: list[do.Step] = [do.PutDocument(begun)]
-    steps += [do.MakeVolume(spec, fresh=spec.name not in fresh) for spec in volumes]
-    steps += plan_pageserver(snap, doc).steps
+    steps += [do.MakeVolume(spec, fresh=spec.name not in fresh) for spec in _volumes(snap, doc)]
+    steps += _plan_pageserver(snap, doc).steps
     steps += [content, do.PutDocument(doc, before=begun, why="its content is whole")]
     return Plan(tuple(steps))
 

@@ -25,6 +25,7 @@ PORTS = PREFIX + "ports"  # on pods: "15432-15447"; on computes: their port
 ENDPOINT = PREFIX + "endpoint"  # on computes: their pod's endpoint id; another one now means a restarted pod
 GIVEN = PREFIX + "given"  # on computes: hash of port, settings and durability; another one needs a restart
 SPEC = PREFIX + "spec"  # hash of the spec; another one means the container is outdated
+REMOVING = PREFIX + "removing"  # on one volume: the stack is being removed with its data
 VERSION = PREFIX + "version"
 
 

@@ -66,6 +66,45 @@ def test_a_down_with_its_data_that_was_cut_off_is_finished_by_the_next(make_stac
     assert stack.leftovers() == []
 
 
+def test_after_a_down_with_its_data_that_was_cut_off_between_volumes_up_gives_a_fresh_stack(
+    make_stack: StackMaker,
+) -> None:
+    """Its documents are there still, and want what is gone: somebody's container has the state volume."""
+    stack = make_stack(Stack.SMALL)
+    stack.up()
+    stack.sql("main", "create table old as select 1 n")
+    [pod] = stack.containers("pod")
+    state = {f"{stack.name}_state": {"bind": "/state", "mode": "ro"}}
+    other = stack.docker.containers.create(pod.attrs["Config"]["Image"], volumes=state)
+    try:
+        ran = stack.run("down", "-v", "--yes")
+        assert ran.code != 0
+        volumes = {name.removeprefix(f"{stack.name}_") for name in stack.leftovers()}
+        assert "state" in volumes
+        assert "storage_main" not in volumes
+    finally:
+        other.remove()
+    url = stack.up()
+    assert opens(url)
+    assert stack.sql("main", "select to_regclass('old')") == [(None,)]
+    stack.cli("down", "-v", "--yes")
+    assert stack.remains() == []
+
+
+def test_volumes_that_went_with_their_containers_are_made_as_ours_again(make_stack: StackMaker) -> None:
+    """The engine makes a volume that a container names, too, but then nobody knows whose it is."""
+    stack = make_stack(Stack.SMALL)
+    stack.up()
+    stack.cli("down")
+    for name in ("work_main", "storage_main"):
+        stack.docker.volumes.get(f"{stack.name}_{name}").remove()
+    ran = stack.run("up", "-d")
+    assert ran.code != 0
+    assert "Traceback" not in ran.err
+    stack.cli("down", "-v", "--yes")
+    assert stack.remains() == []
+
+
 def test_two_ups_at_once_make_one_stack(make_stack: StackMaker) -> None:
     stack = make_stack(Stack.SMALL)
     both = [begin(stack, "up", "-d") for _ in range(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -134,7 +135,7 @@ class DyingEngine(Mortal):
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
-        return partial(self._change, name, found) if name in ("stop", "remove") else found
+        return partial(self._change, name, found) if name in ("stop", "remove", "ensure_volume") else found
 
     def _change(self, name: str, change: Callable[..., Any], *args: Any) -> None:
         self._life.moment(f"before {name} {args}")
@@ -169,3 +170,43 @@ def test_a_down_that_was_cut_off_anywhere_is_finished_by_the_next_one(
         assert [one for found in machine.engine.contents() for one in found if one.startswith("neon_")] == []
         assert {"other_state", "other_storage_main"} <= machine.engine.contents()[2]
         assert set(machine.engine.contents()[0]) == {name.replace("neon", "other") for name in PARTS}
+
+
+def test_a_down_with_its_data_that_was_cut_off_anywhere_leaves_all_of_it_to_the_next_up_or_nothing(
+    cli: Cli, server: FakeServer, tmp_path: Path
+) -> None:
+    """Else the documents of a stack would want data that is gone."""
+    server.stream = [{"result": {"stack": "neon"}}]
+    seen = set()
+
+    def cut_and_up(number: int, life: Life) -> list[str]:
+        """Those of its volumes that went."""
+        machine = make_machine(tmp_path / f"machine{number}")
+        gone: list[str] = []
+        machine.engine.removed_volume = gone.append
+        with suppress(Killed):
+            engine = DyingEngine(machine.engine, life)
+            cli("down", "-v", "--yes", engine=lambda: engine, images=FakeImages)
+        images = FakeImages("base", "controller", "pageserver", "compute", "minio")
+        ran = cli("up", "-d", engine=lambda: machine.engine, images=lambda: images, is_free=machine.is_free)
+        assert ran.code == 0
+        assert {"other_state", "other_storage_main"} <= machine.engine.contents()[2]
+        assert "neon_removing" not in machine.engine.contents()[2]
+        return sorted(set(gone) - {"neon_removing"})
+
+    uncut = Life()
+    cut_and_up(0, uncut)
+    for number, moment in enumerate(uncut.moments, start=1):
+        gone = cut_and_up(number, Life(moment))
+        assert gone in ([], ["neon_state", "neon_storage_main"]), moment
+        seen.add(bool(gone))
+    assert seen == {True, False}
+
+
+def test_what_was_confirmed_once_is_not_asked_again(down: Down, machine: Machine) -> None:
+    life = Life("after remove (<Kind.VOLUME: 'volume'>, 'neon_storage_main')")
+    engine = DyingEngine(machine.engine, life)
+    with pytest.raises(Killed):
+        down("down", "-v", "--yes", engine=lambda: engine)
+    assert down("down", "-v").code == 0
+    assert not any(name.startswith("neon_") for name in machine.engine.contents()[2])

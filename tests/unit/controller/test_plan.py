@@ -103,6 +103,8 @@ def test_a_volume_that_was_there_is_not_undone() -> None:
         (
             (),
             [
+                "make volume t_work_shop",
+                "make volume t_storage_shop",
                 "create container t_storage_shop",
                 "start container t_storage_shop",
                 "await pageserver storage shop",
