@@ -51,6 +51,7 @@ class _Box:
     endpoint: str = ""
     exit_code: int = 0
     lines: list[str] = field(default_factory=list)
+    early: set[int] = field(default_factory=set)  # places of lines stamped before the one they stand behind
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     joined: dict[str, str] = field(default_factory=dict)  # network -> ip
 
@@ -372,11 +373,10 @@ class FakeEngine:
 
 
 def _stamped(box: _Box) -> list[Line]:
-    """One line a microsecond since the container was made."""
-    return [
-        Line(stamp_of(box.created_at + timedelta(microseconds=place)), text)
-        for place, text in enumerate(box.lines)
-    ]
+    """One line in two microseconds since the container was made."""
+    moments = [2 * place - 3 * (place in box.early) for place in range(len(box.lines))]
+    stamps = [stamp_of(box.created_at + timedelta(microseconds=moment)) for moment in moments]
+    return [Line(stamp, text) for stamp, text in zip(stamps, box.lines, strict=True)]
 
 
 def _ports(spec: ContainerSpec) -> tuple[int, ...]:

@@ -6,10 +6,11 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from neon_compose.cli.session import Session, give, say
 from neon_compose.engine.runtime import Container, Engine, Kind
-from neon_compose.engine.watching import stamp_of
+from neon_compose.engine.watching import Line, stamp_of
 from neon_compose.errors import NeonError, NotFound
 from neon_compose.model.moments import parse_since
 from neon_compose.model.names import Name
@@ -20,6 +21,7 @@ from neon_compose.wait import Deadline, now
 TAIL = 100
 
 _LOOK_S = 1.0
+_DISORDER = timedelta(seconds=30)  # much longer than a line waits for its turn to be written
 _AHEAD = 1000  # lines read but not printed yet: a slow terminal must not make us large
 
 
@@ -107,11 +109,16 @@ class _Reading:
 
     What has been said is read first, and followed from its last line on: so nothing is told twice, and
     nothing lost, when a container was started again before we looked.
+
+    Lines have a place in the log, not in time: the engine stamps a line of stdout or stderr, and then waits
+    for its turn to write it, so a line may come after one with a later stamp. To go on by stamps alone
+    would tell such ones twice or not at all. So we look where in the log the last line is that we told, and
+    go on behind it.
     """
 
     def __init__(self, engine: Engine, container: Container, wanted: Wanted, lines: queue.Queue[str]) -> None:
         self._engine, self._container, self._lines = engine, container, lines
-        self._place = ""  # the stamp of the last line told
+        self._last: Line | None = None  # the last one in the log that was told, or left out as wanted
         self._thread = self._begin(wanted)
 
     @property
@@ -134,10 +141,12 @@ class _Reading:
         try:
             if wanted is not None:
                 self._catch_up(wanted)
-            for line in self._engine.lines(self._container.id, since=self._place, follow=True):
-                if line.stamp > self._place:
+            since = _well_before(self._last)
+            known = self._known(since)
+            for line in self._engine.lines(self._container.id, since=since, follow=True):
+                if line not in known:
                     self._tell(line.text)
-                    self._place = line.stamp
+                    self._last = line
         except NotFound:
             return  # it was removed
         except NeonError as error:
@@ -150,10 +159,23 @@ class _Reading:
         for line in shown:
             if line.stamp >= wanted.since:
                 self._tell(line.text)
-        self._place = said[-1].stamp if said else ""
+        self._last = said[-1] if said else None
+
+    def _known(self, since: str) -> frozenset[Line]:
+        """What of the log since then stands up to the last line; nothing if that was rotated away, and all
+        there is came after it."""
+        said = [] if self._last is None else list(self._engine.lines(self._container.id, since=since))
+        while said and said[-1] != self._last:
+            said.pop()
+        return frozenset(said)
 
     def _tell(self, text: str) -> None:
         self._lines.put(_labelled(self._container, text))
+
+
+def _well_before(line: Line | None) -> str:
+    """A stamp that all lines have passed which stand behind `line` in the log."""
+    return "" if line is None else stamp_of(datetime.fromisoformat(line.stamp) - _DISORDER)
 
 
 def _containers(engine: Engine, stack: Name) -> list[Container]:

@@ -90,6 +90,18 @@ def test_a_start_brings_back_a_pageserver_that_died(stack: Stack) -> None:
     assert opens(stack.url("main"))
 
 
+def test_a_start_in_the_instant_after_a_pageservers_death_brings_it_back(stack: Stack) -> None:
+    """The engine says for a moment that it runs."""
+    stack.up()
+    with stack.http() as http:
+        for _ in range(3):
+            assert http.post("/pgs/main/actions", json={"action": "stop"}).is_success
+            kill(stack.container("storage_main"))
+            answer = http.post("/pgs/main/actions", json={"action": "start"})
+            assert answer.is_success, answer.text
+            assert opens(stack.url("main"))
+
+
 def test_a_pod_that_was_restarted_says_what_it_costs_and_up_pays_it(stack: Stack) -> None:
     url = stack.up()
     stack.sql("main", "create table over_pod as select 1 as n")

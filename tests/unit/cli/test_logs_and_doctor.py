@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from neon_compose.cli.attached import Wanted, follow
+from neon_compose.cli.attached import Wanted, _Reading, follow
 from neon_compose.cli.doctor import Verdict, check_disk, check_engine, check_leftovers, check_proxy
 from neon_compose.engine import labels
 from neon_compose.engine.runtime import ContainerSpec, ContainerState, NetworkSpec, VolumeSpec, World
@@ -125,6 +126,42 @@ def test_following_goes_on_through_restarts_and_tells_nothing_twice(up: Machine)
         up.engine.start("neon_pg_main")
         expected += [f"pg_main | last words {life}", f"pg_main | first words {life}"]
         lines.wait_for(*expected)
+
+
+def test_lines_that_were_written_out_of_turn_are_told_once_each(up: Machine) -> None:
+    """Of two lines, one on stdout and one on stderr, the one stamped first may be written last."""
+    box = up.engine.boxes["neon_pg_main"]
+    box.early.add(len(box.lines) - 1)  # the last one: what is followed next is stamped after another
+    lines = Lines(up, Wanted(("pg_main",), tail=2))
+    expected = ["pg_main | pg_main 3", "pg_main | pg_main 4"]
+    lines.wait_for(*expected)
+    for life in range(3):
+        box.lines.append(f"last words {life}")
+        box.early.add(len(box.lines))
+        box.lines.append(f"very last words {life}")
+        up.engine.end("neon_pg_main")
+        box.early.add(len(box.lines))
+        box.lines.append(f"first words {life}")
+        up.engine.start("neon_pg_main")
+        words = ("last words", "very last words", "first words")
+        expected += [f"pg_main | {said} {life}" for said in words]
+        lines.wait_for(*expected)
+
+
+def test_a_log_that_was_rotated_away_meanwhile_is_told_from_its_first_line_on(up: Machine) -> None:
+    box, told = up.engine.boxes["neon_pg_main"], queue.Queue[str]()
+    container = up.engine.observe("neon").container("neon_pg_main")
+    assert container is not None
+    reading = _Reading(up.engine, container, Wanted(tail=1), told)
+    up.engine.end("neon_pg_main")
+    until("the end of the first life", lambda: not reading.busy, Deadline.after(30))
+    box.created_at += timedelta(seconds=10)
+    box.lines[:] = ["new one", "new two"]
+    up.engine.start("neon_pg_main")
+    reading.go_on()
+    expected = ["pg_main | pg_main 4", "pg_main | new one", "pg_main | new two"]
+    assert [told.get(timeout=30) for _ in expected] == expected
+    up.engine.end("neon_pg_main")
 
 
 def test_following_takes_up_what_is_made_meanwhile_from_its_first_line_on(up: Machine) -> None:
