@@ -87,6 +87,12 @@ class Bug(NeonError):
     kind, status, exit_code = "bug", 500, 70
 
 
+def sentence(error: BaseException) -> str:
+    """What somebody else's error says, as a detail: with one full stop. Its type, if it says nothing."""
+    said = str(error).strip() or type(error).__name__
+    return said if said.endswith((".", "!", "?")) else f"{said}."
+
+
 KINDS: dict[str, type[NeonError]] = {
     cls.kind: cls
     for cls in (

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from neon_compose.cli.access import Access
-from neon_compose.errors import NeonError, NotFound, TimedOut, Unauthorised, Unavailable, from_problem
+from neon_compose.errors import (
+    NeonError,
+    NotFound,
+    TimedOut,
+    Unauthorised,
+    Unavailable,
+    from_problem,
+    sentence,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -148,7 +156,7 @@ def _translated() -> Iterator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise NoAnswer(
             "the controller does not answer",
-            detail=f"{error or type(error).__name__}.",
+            detail=sentence(error),
             hint="neon-compose up -d starts it; neon-compose doctor says what is wrong.",
             code="controller_down",
         ) from error
@@ -162,7 +170,7 @@ def _translated() -> Iterator[None]:
     except httpx.HTTPError as error:
         raise Unavailable(
             "the connection to the controller broke",
-            detail=f"{str(error) or type(error).__name__}.",
+            detail=sentence(error),
             hint="neon-compose logs shows what it said last.",
             code="connection_lost",
         ) from error

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from neon_compose.errors import NeonError, TimedOut, Unavailable, from_problem
+from neon_compose.errors import NeonError, TimedOut, Unavailable, from_problem, sentence
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import Fetch, FetchRequest
@@ -229,7 +229,7 @@ def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> NeonError:
     sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
     return Unavailable(
         f"the pageserver at {url} does not answer",
-        detail=f"{type(error).__name__}: {error}",
+        detail=f"{type(error).__name__}: {sentence(error)}",
         code="pageserver_cut_off" if sent else "pageserver_down",
     )
 

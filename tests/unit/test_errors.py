@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from neon_compose.errors import KINDS, NeonError, Unavailable, as_problem, from_problem
+from neon_compose.errors import KINDS, NeonError, Unavailable, as_problem, from_problem, sentence
 
 # DESIGN/STYLE's table: kind -> (HTTP status, exit code)
 TABLE = {
@@ -37,3 +37,18 @@ def test_a_problem_of_an_unknown_kind_is_an_unavailable_peer() -> None:
     error = from_problem({"kind": "quantum", "title": "odd"})
     assert isinstance(error, Unavailable)
     assert isinstance(error, NeonError)
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (
+            "Server disconnected without sending a response.",
+            "Server disconnected without sending a response.",
+        ),
+        ("[Errno 111] Connection refused", "[Errno 111] Connection refused."),
+        ("", "OSError."),
+    ],
+)
+def test_what_others_say_is_a_sentence_with_one_full_stop(said: str, detail: str) -> None:
+    assert sentence(OSError(said)) == detail

@@ -109,6 +109,12 @@ def test_an_interrupted_call_exits_130(cli: Cli, outside: Outside) -> None:
     assert outside.folder.exists()
 
 
+def test_what_the_http_library_says_ends_with_one_full_stop(cli: Cli) -> None:
+    said = "Server disconnected without sending a response."
+    ran = cli("pg", "list", transport=answering(httpx.RemoteProtocolError(said)))
+    assert f"detail: {said}\n" in ran.err
+
+
 def test_no_token_is_ever_shown_by_an_error(cli: Cli) -> None:
     ran = cli("pg", "list", "--debug", transport=answering(httpx.ConnectError("refused")))
     assert TOKEN not in ran.err
