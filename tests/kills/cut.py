@@ -19,6 +19,7 @@ import shutil
 import signal
 import stat
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -250,6 +251,7 @@ class Moments:
 
     def __init__(self, at: int | None = None, end: Callable[[], None] = lambda: None) -> None:
         self.count, self.at, self.end = 0, at, end
+        self._dying = threading.Lock()
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -260,6 +262,8 @@ class Moments:
                 self.die()
 
     def die(self) -> None:
+        self._dying.acquire()  # one thread's moment is the moment: the others stop here
+        self.at = None  # `end` makes files too
         while True:
             try:
                 self.end()
