@@ -60,7 +60,7 @@ def _remove(engine: Engine, stack: Name, kinds: tuple[Kind, ...]) -> None:
         engine.remove(Kind.CONTAINER, container.name)
     for network in world.networks:
         engine.remove(Kind.NETWORK, network.name)
-    for volume in sorted(world.volumes, key=_is_note):
+    for volume in sorted(world.volumes, key=_turn):
         engine.remove(Kind.VOLUME, volume.name)
     left = engine.observe(stack, kinds)
     names = [one.name for one in left.containers] + [one.name for one in left.networks]
@@ -69,6 +69,11 @@ def _remove(engine: Engine, stack: Name, kinds: tuple[Kind, ...]) -> None:
         raise Unavailable(
             f"the engine did not remove {', '.join(names)}", hint="Run down again.", code="left_over"
         )
+
+
+def _turn(volume: Volume) -> tuple[bool, bool, str]:
+    """Data goes before the documents that speak of it, the note goes last."""
+    return _is_note(volume), labels.STORAGE not in volume.labels, volume.name
 
 
 def _is_note(volume: Volume) -> bool:
