@@ -50,6 +50,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "SecurityOpt": ["no-new-privileges"],
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,
+        "PidsLimit": spec.processes,
         "RestartPolicy": {"Name": spec.restart},
         "LogConfig": _LOGS,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, opens
 
 
 def test_every_container_runs_as_a_plain_user_without_new_privileges(shared: Stack) -> None:
@@ -15,6 +15,18 @@ def test_every_container_runs_as_a_plain_user_without_new_privileges(shared: Sta
         assert not host["Privileged"]
         assert any("no-new-privileges" in x for x in host["SecurityOpt"]), container.name
         assert host["CapDrop"] == ["ALL"], container.name
+
+
+def test_no_container_can_use_up_the_machines_processes(shared: Stack) -> None:
+    """A superuser may run programs in a pg; what they fork is bounded by the kernel."""
+    assert {c.attrs["HostConfig"]["PidsLimit"] for c in shared.containers()} == {4096}
+    shared.cli("branch", "create", "forks", "--from", "main@init")
+    bomb = "for n in $(seq 5000); do sleep 60 & done"
+    shared.run("psql", "forks", "--", "-c", f"copy (select 1) to program '{bomb}'")
+    assert b"Cannot fork" in shared.container("pg_forks").logs()
+    assert opens(shared.url("main"))
+    shared.cli("pg", "stop", "forks")
+    shared.cli("branch", "delete", "main/forks", "--discard-writes")
 
 
 def test_only_the_controller_has_the_docker_socket(shared: Stack) -> None:

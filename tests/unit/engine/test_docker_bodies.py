@@ -39,13 +39,14 @@ def test_a_container_body_says_all_that_the_spec_does() -> None:
     }
 
 
-def test_every_container_is_unprivileged_with_an_init_and_bounded_logs() -> None:
+def test_every_container_is_unprivileged_with_an_init_and_bounded_logs_and_processes() -> None:
     body = container_body(ContainerSpec(name="a", image="b"))
     host = body["HostConfig"]
     assert body["User"] == "10001:10001"
     assert (host["CapDrop"], host["SecurityOpt"], host["Init"]) == (["ALL"], ["no-new-privileges"], True)
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
     assert host["RestartPolicy"] == {"Name": "no"}
+    assert host["PidsLimit"] == 4096
 
 
 def test_a_container_in_anothers_namespace_has_no_network_of_its_own() -> None:
