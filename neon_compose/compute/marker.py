@@ -190,7 +190,11 @@ class Settler:
         self._since = {one: since for one, since in self._since.items() if one.parent.is_dir()}
 
     def _synced(self, batch: set[Path], safe: set[Path]) -> set[Path]:
-        """Those of `batch` that are known to be on disk; `safe` ones were so before."""
+        """Those of `batch` that are known to be on disk; `safe` ones were so before.
+
+        A failure doesn't concern these any more: what is written to them since then every start writes anew,
+        Postgres syncs itself, or the marker's own sync covers.
+        """
         try:
             self._sync()
         except OSError:
