@@ -28,6 +28,7 @@ controller   which containers should exist: desired, observe, plan, execute
 compute      layout, gate and settings of a compute; a library of the pageserver
 api          REST on :3000: parse, call one function, render
 pageserver   one per storage: branches, imports, opening computes
+safekeeper   durable WAL: terms, promises and what a majority of members has committed
 cli          the command line; HTTP only, but for up, down, logs, doctor and psql
 """
 
