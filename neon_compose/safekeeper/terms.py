@@ -143,7 +143,8 @@ def claim(register: Register) -> Register:
 def choose(claimed: Claim, answers: Iterable[Answer]) -> History:
     """The history of the claimed term: the best answer's, with the term at its end. Invariants 4 and 5.
 
-    Raises `Unavailable` code "no_majority" as long as fewer than k seats that count have promised.
+    Raises `Unavailable` code "no_majority" as long as fewer than k seats that count have promised, `Conflict`
+    code "superseded" if one has WAL of the claimed term: then there was a choice.
     """
     given = {
         one.identity: one
@@ -159,6 +160,8 @@ def choose(claimed: Claim, answers: Iterable[Answer]) -> History:
             code="no_majority",
         )
     best = max(given.values(), key=_position).log
+    if best.position.term >= claimed.term:  # the answer to a repeated request, after the decision
+        raise _superseded(claimed.term, "It was decided, and there is WAL of it or of a later one.")
     return best.history.then(claimed.term, best.end)
 
 
@@ -192,11 +195,8 @@ def decide(register: Register, history: History) -> Register:
     if register.decided.history == history:
         return register
     if not register.decided.history.last.term < history.last.term == register.claimed.term:
-        raise Conflict(
-            f"term {history.last.term} was superseded",
-            detail=f"Term {register.claimed.term} was claimed by another start or promotion of this branch.",
-            hint="Look at neon-compose status: it may have come to its end already. Else repeat this.",
-            code="superseded",
+        raise _superseded(
+            history.last.term, f"Term {register.claimed.term} was claimed by another start of this branch."
         )
     return replace(register, decided=Decided(history, register.claimed.seats))
 
@@ -220,3 +220,12 @@ def commit_lsn(decided: Decided, reports: Iterable[Report], known: Lsn | None = 
 
 def _position(one: Answer) -> Position:
     return one.log.position
+
+
+def _superseded(term: int, detail: str) -> Conflict:
+    return Conflict(
+        f"term {term} was superseded",
+        detail=detail,
+        hint="Look at neon-compose status: the branch may have its primary already. Else repeat this.",
+        code="superseded",
+    )

@@ -107,6 +107,12 @@ def test_a_later_claim_supersedes_an_undecided_one() -> None:
     assert terms.decide(later, history((2, 0))).decided.history == history((2, 0))
 
 
+def test_a_term_that_has_wal_already_is_not_chosen_for_again() -> None:
+    with pytest.raises(Conflict) as caught:
+        terms.choose(Claim(9, SEATS), [answer(A, 5, (1, 0), (9, 5)), answer(B, 4, (1, 0))])
+    assert caught.value.code == "superseded"
+
+
 def test_a_decision_repeated_is_success_and_another_one_a_conflict() -> None:
     register, _ = founded()
     decided = terms.decide(terms.claim(register), history((1, 0)))
