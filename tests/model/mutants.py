@@ -54,6 +54,15 @@ def _chooses(needed: int, best: Callable[[Answer], Any]) -> Callable[[Claim, Ite
     return choose
 
 
+def _asks_anybody(claimed: Claim, answers: Iterable[Answer]) -> History:
+    """Whoever counts, whether it has a seat or not."""
+    given = {one.identity: one for one in answers if one.counts}
+    if len(given) < terms.majority(claimed.seats):
+        raise Unavailable("too few")
+    log = max(given.values(), key=_by_position).log
+    return log.history.then(claimed.term, log.end)
+
+
 def _by_position(one: Answer) -> Any:
     return one.log.position
 
@@ -165,6 +174,7 @@ GAP = Scope(terms=1, end=2)
 SLOW = Scope(terms=2, end=1, slow=True)
 SLOW_THREE = Scope(terms=3, end=1, slow=True)
 CRASH = Scope(terms=2, end=1, crashes=True)
+GIVEN_UP = Scope(terms=3, end=1, losses=1, seats=1, alive=True)
 LOSS = Scope(terms=2, end=1, losses=1)
 
 MUTANTS = [
@@ -174,6 +184,7 @@ MUTANTS = [
     Mutant(2, "a promise is answered before it is saved", Rules(answers_before_saving=True), CRASH),
     Mutant(3, "the receiver of an older term lives on", _lives_on(), TWO),
     Mutant(4, "a minority is asked", Rules(choose=_chooses(1, _by_position)), TWO),
+    Mutant(4, "who was given up has a say", Rules(choose=_asks_anybody), GIVEN_UP),
     Mutant(5, "the longest WAL is chosen", Rules(choose=_chooses(2, lambda one: one.log.end)), LONG),
     Mutant(5, "any WAL is chosen", Rules(choose=_chooses(2, lambda one: -one.log.end.value)), TWO),
     Mutant(6, "a term's start alone is nothing", Rules(answer=_answers_what_was_written), FOUR),

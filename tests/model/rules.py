@@ -48,7 +48,10 @@ class Scope:
     crashes: bool = False  # receiving and syncing are two steps, and a crash may come between
     slow: bool = False  # candidates of superseded terms go on with the answers they have
     told: bool = False  # members are told the commit LSN
+    alive: bool = False  # who is replaced isn't lost, and goes on
 
     def __str__(self) -> str:
         most = f"{self.seats}_seats_{self.terms}_terms_{self.end}_lsns_{self.losses}_losses"
-        return "_".join([most, *(name for name in ("crashes", "slow", "told") if getattr(self, name))])
+        return "_".join(
+            [most, *(name for name in ("crashes", "slow", "told", "alive") if getattr(self, name))]
+        )

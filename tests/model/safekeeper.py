@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import TypeVar
 
 from neon_compose.errors import NeonError
@@ -34,7 +34,19 @@ class Safekeeper:
         except self.refusals:
             return None
 
-    def changes(self, node: Node, decided: tuple[Term, ...], claimed: int) -> Iterator[tuple[str, Node]]:
+    def changes(self, seat: Node, decided: tuple[Term, ...], claimed: int) -> Iterator[tuple[str, Node]]:
+        """What can happen to a safekeeper of `seat` by itself."""
+        for name, node, back in seat.alive():
+            for text, after in self._changes(node, decided, claimed):
+                yield text.replace("{}", name), back(after)
+
+    def copies(self, seat: Node, other: Node, decided: tuple[Term, ...]) -> Iterator[tuple[str, Node]]:
+        """What a safekeeper of `seat` can copy from one of `other`, which may be the same seat."""
+        for (name, node, back), (from_name, peer, _) in product(seat.alive(), other.alive()):
+            for end, after in self._copies(node, peer, decided):
+                yield f"{name} copies up to {end} from {from_name}", back(after)
+
+    def _changes(self, node: Node, decided: tuple[Term, ...], claimed: int) -> Iterator[tuple[str, Node]]:
         over = {one.number for one in decided}
         for term in range(1, claimed + 1):
             # Nobody waits for the answer to any other request, and a promise alone only ever forbids.
@@ -116,7 +128,7 @@ class Safekeeper:
     def _saved(self, node: Node, member: Member) -> Node:
         return said(replace(node, member=member, disk=member), self.rules.report(member))
 
-    def copies(self, node: Node, peer: Node, decided: tuple[Term, ...]) -> Iterator[tuple[str, Node]]:
+    def _copies(self, node: Node, peer: Node, decided: tuple[Term, ...]) -> Iterator[tuple[Lsn, Node]]:
         for one in decided:
             step = self.allowed(partial(self.rules.next_step, node.member, one.history))
             if not isinstance(step, Copy):
@@ -125,4 +137,4 @@ class Safekeeper:
             for end in range(step.start.value + 1, most + 1):
                 wal = put(node.wal, step.start.value, peer.wal[step.start.value : end])
                 member = members.after(node.member, Copy(step.start, Lsn(end)))
-                yield f"{{}} copies up to {Lsn(end)} from {{}}", self._saved(replace(node, wal=wal), member)
+                yield Lsn(end), self._saved(replace(node, wal=wal), member)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Generic, NamedTuple, TypeVar
@@ -22,7 +23,8 @@ class Node:
 
     `member` is what it goes by, `disk` what a crash leaves; `unsynced` is received WAL after `wal`, and the
     term it is of. `seated` is the term that was claimed when each of its identities came. Identities are
-    numbered per seat, and made unique by the seat's place when a function needs it.
+    numbered per seat, and made unique by the seat's place when a function needs it. `given_up` is the one
+    before, if it was replaced and is alive; what it says is kept here too.
     """
 
     member: Member
@@ -32,6 +34,18 @@ class Node:
     seated: tuple[int, ...] = (0,)
     answers: frozenset[Answer] = frozenset()
     reports: frozenset[Report] = frozenset()
+    given_up: Node | None = None
+
+    def alive(self) -> Iterator[tuple[str, Node, Callable[[Node], Node]]]:
+        """The safekeepers of this seat: how a text with {} calls each, what it is, where its change goes."""
+        yield "{}", self, lambda after: after
+        if self.given_up is not None:
+            old = replace(self.given_up, answers=self.answers, reports=self.reports)
+            yield "the old {}", old, self._with_old
+
+    def _with_old(self, after: Node) -> Node:
+        old = replace(after, answers=frozenset(), reports=frozenset())
+        return replace(self, given_up=old, answers=after.answers, reports=after.reports)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ SCOPES = sorted({mutant.scope for mutant in MUTANTS}, key=str)
 WIDER = [
     Scope(terms=3, end=scale.amount(1, 2), losses=1),
     Scope(terms=2, end=scale.amount(1, 2), losses=2),
+    Scope(terms=scale.amount(2, 3), end=1, losses=1, alive=True),
     Scope(terms=scale.amount(2, 3), end=2, losses=scale.amount(1, 0), told=True, crashes=True),
     Scope(terms=scale.amount(2, 3), end=2, slow=True, crashes=True),
     Scope(terms=scale.amount(3, 4), end=scale.amount(1, 2)),

@@ -88,9 +88,9 @@ class Safekeepers:
                 return found
         return None
 
-    def _misread(self, node: Node, decided: tuple[Term, ...]) -> str | None:
+    def _misread(self, seat: Node, decided: tuple[Term, ...]) -> str | None:
         """What would be read of a member's WAL, for a layer or another layout, and wasn't acknowledged."""
-        for one in decided:
+        for one, (_, node, _) in product(decided, seat.alive()):
             if one.commit is None or (
                 self._base(node, one) is None and not members.may_receive(node.member, one.number)
             ):
@@ -129,7 +129,7 @@ class Safekeepers:
             for text, after in self._changes(number, state.terms, state.claimed):
                 yield Event(text, (place,)), self._with(state, place, after)
             for peer, other in enumerate(state.nodes):
-                if peer != place:
+                if peer != place or self.scope.alive:
                     for text, after in self._copied(number, other, state.terms):
                         yield Event(text, (place, peer)), self._with(state, place, after)
         yield from self._losses(state)
@@ -159,13 +159,16 @@ class Safekeepers:
         nodes = self.nodes_of(state)
         for one in self._decisions(state, nodes):
             bases = {
-                wal: place for place, node in enumerate(nodes) if (wal := self._base(node, one)) is not None
+                wal: (name, place)
+                for place, seat in enumerate(nodes)
+                for name, node, _ in seat.alive()
+                if (wal := self._base(node, one)) is not None
             }
             text = f"term {one.number} is decided: {one.history}"
-            for base, place in bases.items():
+            for base, (name, place) in bases.items():
                 opened = replace(one, wal=self._written(one.compute, base))
                 number = self._terms.number((*self._terms[state.terms], opened))
-                yield Event(f"{text}; its compute opens from {{}}'s WAL", (place,)), number
+                yield Event(f"{text}; its compute opens from {name}'s WAL", (place,)), number
             if not bases:
                 yield Event(text), self._terms.number((*self._terms[state.terms], one))
 
@@ -193,17 +196,15 @@ class Safekeepers:
         return self._decided[key]
 
     def _choices(self, nodes: list[Node], term: int) -> list[History]:
-        """What the candidate of `term` may choose: answers of any seats may have come, one of each."""
-        per_seat: list[list[Answer | None]] = []
+        """What the candidate of `term` may choose: answers of anybody may have come, one of each."""
+        per_identity: list[list[Answer | None]] = []
         for place, node in enumerate(nodes):
-            given = [
-                replace(one, identity=identity(place, one.identity.int))
-                for one in node.answers
-                if one.term == term
-            ]
-            per_seat.append([None, *given])
+            for number in range(len(node.seated)):
+                name = identity(place, number)
+                given = [one for one in node.answers if (one.term, one.identity.int) == (term, number)]
+                per_identity.append([None, *(replace(one, identity=name) for one in given)])
         claimed = Claim(term, seats(tuple([node.seated for node in nodes]), term))
-        sets = ([one for one in some if one is not None] for some in product(*per_seat))
+        sets = ([one for one in some if one is not None] for some in product(*per_identity))
         chosen = [
             self._safekeeper.allowed(partial(self.rules.choose, claimed, answers))
             for answers in sets
@@ -271,7 +272,13 @@ class Safekeepers:
                 member, wal = as_the_others(member, [*nodes[:place], *nodes[place + 1 :]])
             seated = (*node.seated, state.claimed)
             after = replace(node, member=member, disk=member, wal=wal, unsynced=(0, ()), seated=seated)
-            text = "{} loses its volume and is replaced"
+            if self.scope.alive:
+                after = replace(after, given_up=replace(node, answers=frozenset(), reports=frozenset()))
+            text = (
+                "{} is given up for lost and replaced"
+                if self.scope.alive
+                else "{} loses its volume and is replaced"
+            )
             yield Event(text, (place,)), self._with(state, place, self._nodes.number(after))
 
     # How it is put together.
