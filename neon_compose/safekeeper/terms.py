@@ -11,8 +11,9 @@ brackets what comes without the rule; tests/model removes each and shows how.
 
 1.  A term is claimed in the manifest by compare-and-swap before anyone is asked to promise it. Its claimer
     chooses once, and one compute, laid out once, writes under it; whoever lost what it chose, or lays out
-    anew, claims another. [Two computes write different WAL under one term, which nothing can tell apart: both
-    get acknowledgements at the same LSN.]
+    anew, claims another. (Started again on its own data directory it is the same compute: a primary sends no
+    WAL that it hasn't synced.) [Two computes write different WAL under one term, which nothing can tell
+    apart: both get acknowledgements at the same LSN.]
 2.  Promises only go up, and are durable before they are answered. [A late or repeated request, or a crash,
     takes a promise back, and an older compute gets a majority again behind the newer one's back.]
 3.  A member receives nothing of a term older than its promise; its receivers are dead before it reads the end

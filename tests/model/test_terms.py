@@ -7,8 +7,14 @@ middle of what was flushed (tests/unit/safekeeper has both).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from neon_compose.errors import Corrupt
+from neon_compose.safekeeper import members, terms
+from neon_compose.safekeeper.history import History
+from neon_compose.safekeeper.members import Copy, Member
 from tests import scale
 from tests.model.checker import Counterexample, check
 from tests.model.mutants import MUTANTS, Mutant
@@ -115,6 +121,62 @@ def test_the_world_gets_somewhere(kind: type[Seeking], scope: Scope) -> None:
     outcome = check(kind(scope), MOST_STATES)
     assert outcome.counterexample is not None
     print(outcome.counterexample)
+
+
+class NeverStuck(Safekeepers):
+    """The unbroken world, in which every state must be one that a new term leads out of."""
+
+    def complaint(self, state: State) -> str | None:
+        return super().complaint(state) or self._what_sticks(state)
+
+    def _what_sticks(self, state: State) -> str | None:
+        """None if all seats adopt a new term, or if fewer count than that takes."""
+        register = terms.claim(self.register(state))
+        found = [
+            members.promise(replace(node.disk, identity=identity), register.claimed.term)
+            for node, identity in zip(self.nodes_of(state), register.seats, strict=True)
+            if identity is not None
+        ]
+        answers = [members.answer(one, one.flushed) for one in found]
+        if sum(one.counts for one in answers) < terms.majority(register.seats):
+            return None
+        history = terms.choose(register.claimed, answers)
+        decided = terms.decide(register, history).decided
+        if any(one.source is None for one in terms.missing(history, answers)):
+            return f"nobody has what {history} begins after"
+        after = [adopted(one, history, found) for one in found]
+        if not all(one.counts for one in after):
+            return "somebody adopted a new term and doesn't count"
+        reports = [report for one in after if (report := members.report(one))]
+        commit = terms.commit_lsn(decided, reports)
+        return None if commit == history.last.start else f"{commit} is committed when all adopted {history}"
+
+
+def adopted(one: Member, history: History, peers: list[Member]) -> Member:
+    """After all steps; what it lacks is copied from who supplies most."""
+    most = max(members.supplies(peer, history) for peer in peers)
+    assert most >= history.last.start
+    while step := members.next_step(one, history):
+        one = members.after(one, Copy(step.start, min(step.end, most)) if isinstance(step, Copy) else step)
+    return one
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [Scope(terms=3, end=1), Scope(terms=2, end=2, losses=1), Scope(terms=2, end=2, told=True)],
+    ids=str,
+)
+def test_a_new_term_leads_out_of_every_state_and_then_all_seats_count(scope: Scope) -> None:
+    outcome = check(NeverStuck(scope), MOST_STATES)
+    assert outcome.counterexample is None, f"\n{outcome.counterexample}"
+
+
+def test_a_commit_lsn_noted_by_who_has_not_adopted_its_term_would_stop_it_for_good() -> None:
+    rules = Rules(
+        hear_commit=lambda member, _, commit: replace(member, committed=min(commit, member.flushed))
+    )
+    with pytest.raises(Corrupt, match="would cut committed WAL"):
+        check(NeverStuck(Scope(terms=2, end=2, told=True), rules), MOST_STATES)
 
 
 def test_a_counterexample_tells_a_member_by_one_name_all_along() -> None:

@@ -139,7 +139,7 @@ class Safekeepers:
     def _claims(self, state: State) -> Iterator[tuple[Event, State]]:
         if state.claimed >= self.scope.terms:
             return
-        before = self._register(state)
+        before = self.register(state)
         claimed = terms.claim(before).claimed
         assert claimed.seats == before.seats
         nodes = state.nodes if self.scope.slow else tuple(self._forget(one) for one in state.nodes)
@@ -214,7 +214,7 @@ class Safekeepers:
 
     def _taken(self, state: State, history: History) -> Term | None:
         """The term, if the manifest takes its history."""
-        register, decided = self._register(state), self._terms[state.terms]
+        register, decided = self.register(state), self._terms[state.terms]
         after = self._safekeeper.allowed(partial(self.rules.decide, register, history))
         if after is None or after.decided == register.decided:
             return None
@@ -263,7 +263,7 @@ class Safekeepers:
         nodes = self.nodes_of(state)
         if sum(len(one.seated) - 1 for one in nodes) >= self.scope.losses:
             return
-        register = self._register(state)
+        register = self.register(state)
         for place, node in enumerate(nodes):
             fresh = identity(place, len(node.seated))
             member = local(self.rules.enrol(register, place, fresh, Lsn(0))[1])
@@ -283,7 +283,7 @@ class Safekeepers:
 
     # How it is put together.
 
-    def _register(self, state: State) -> Register:
+    def register(self, state: State) -> Register:
         """What the manifest says."""
         seated = tuple([node.seated for node in self.nodes_of(state)])
         last = self._terms[state.terms][-1]
