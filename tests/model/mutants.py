@@ -177,6 +177,15 @@ CRASH = Scope(terms=2, end=1, crashes=True)
 GIVEN_UP = Scope(terms=3, end=1, losses=1, seats=1, alive=True)
 LOSS = Scope(terms=2, end=1, losses=1)
 
+# What the mutants are made with, with nothing broken: else they could be found out for another reason.
+UNBROKEN = Rules(
+    choose=_chooses(2, _by_position),
+    next_step=_adopts(Promise, Cut, Record, Copy),
+    receive=_receives(),
+    report=_reports_what_was_adopted,
+    commit_lsn=_commits(),
+)
+
 MUTANTS = [
     Mutant(1, "two candidates share a term", Rules(decide=_decides_again), SLOW),
     Mutant(1, "two computes are opened in one term", Rules(opens_twice=True), Scope(terms=1, end=1)),

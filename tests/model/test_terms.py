@@ -17,7 +17,7 @@ from neon_compose.safekeeper.history import History
 from neon_compose.safekeeper.members import Copy, Member
 from tests import scale
 from tests.model.checker import Counterexample, check
-from tests.model.mutants import MUTANTS, Mutant
+from tests.model.mutants import MUTANTS, UNBROKEN, Mutant
 from tests.model.rules import Rules, Scope
 from tests.model.state import State
 from tests.model.world import Safekeepers
@@ -56,6 +56,11 @@ def test_nothing_acknowledged_is_lost_or_different_and_the_commit_lsn_never_fall
 def test_the_same_holds_in_wider_worlds(scope: Scope) -> None:
     counterexample = found_in(scope)
     assert counterexample is None, f"\n{counterexample}"
+
+
+@pytest.mark.parametrize("scope", [Scope(terms=3, end=1), Scope(terms=2, end=1, losses=1)], ids=str)
+def test_what_rules_are_broken_with_breaks_nothing_by_itself(scope: Scope) -> None:
+    assert found_in(scope, UNBROKEN) is None
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: f"{one.invariant}_{one.name.replace(' ', '_')}")
