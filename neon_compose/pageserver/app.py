@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from neon_compose import log
 from neon_compose.disks import Disks
 from neon_compose.errors import Bug, Invalid, Malformed, NeonError, NotFound, Unauthorised, as_problem
+from neon_compose.objectstore.manifests import MAIN
 from neon_compose.pageserver.dump import Format, Spool
 from neon_compose.pageserver.jobs import Job, JobResponse, Work
 from neon_compose.pageserver.service import Service
@@ -82,7 +83,7 @@ def _storage_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
         return service.leftovers()
 
     @routes.get("/credentials")
-    def credentials(branch: str) -> wire.Credentials:
+    def credentials(branch: str = MAIN) -> wire.Credentials:
         return service.credentials(branch)
 
     @routes.post("/initialise")
