@@ -3,7 +3,8 @@
 Until then pg_hba admits neon_admin over the Unix socket alone. What is checked:
   - it is its branch's cluster (system identifier);
   - it stands at the checkpoint its control file promised before the start, or at a later one that it has
-    made itself since: crash recovery that ended short, or a server over other files, fails here.
+    made itself since: crash recovery that ended short, or a server over other files, fails here;
+  - in the first run over a branch opened at a moment, recovery ended exactly there (moment.py).
 Then pg_hba is replaced and reloaded. The postmaster, on SIGHUP, re-reads its settings, signals its
 children and loads pg_hba in one go before it accepts another connection; so once the load time seen by
 our own session has changed, the next client meets the open pg_hba.
@@ -22,6 +23,7 @@ import psycopg
 
 from neon_compose import wait
 from neon_compose.compute import command
+from neon_compose.compute.moment import Moment
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.errors import Corrupt, Unavailable
 from neon_compose.model.lsn import Lsn
@@ -52,10 +54,12 @@ Connect = Callable[[], Session]
 
 @dataclass(frozen=True)
 class Expected:
-    """What the compute must be: whose cluster, and the checkpoint its control file promised."""
+    """What the compute must be: whose cluster, and the checkpoint its control file promised, or the moment
+    it was laid out for while nothing has shown yet that recovery reached that."""
 
     system_identifier: int
     checkpoint: Lsn
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,9 @@ def check(found: Standing, expected: Expected) -> None:
             detail=f"Its system identifier is {found.system_identifier % 2**64}, "
             f"its branch's is {expected.system_identifier}.",
         )
+    if expected.moment is not None:
+        _check_moment(found, expected.moment)
+        return
     its_own = found.checkpoint_time + _CLOCK_GRAIN >= found.started
     if found.checkpoint == expected.checkpoint or (found.checkpoint > expected.checkpoint and its_own):
         return
@@ -169,6 +176,18 @@ def check(found: Standing, expected: Expected) -> None:
         "the compute opened at another place than its control file promised",
         detail=f"Its last checkpoint is {found.checkpoint}, promised was {expected.checkpoint}.",
         hint="Its data is damaged. Clients are not let in; nothing was discarded.",
+    )
+
+
+def _check_moment(found: Standing, moment: Moment) -> None:
+    if found.checkpoint >= moment.checkpoint and moment.was_reached():
+        return
+    raise Corrupt(
+        f"the compute did not open at {moment.end}",
+        detail=f"Recovery ended at another place; its last checkpoint is {found.checkpoint}. The WAL before "
+        f"{moment.end} is damaged there, or no record ends at {moment.end}.",
+        hint="Clients are not let in; nothing was discarded.",
+        code="not_at_moment",
     )
 
 

@@ -1,7 +1,8 @@
 """Laying out PGDATA over a tip: a thousand sparse files in the time of one container create.
 
-Owns `Tip` (all a layout needs of a layer stack, in memory), `lay_out` and `ready_again` (before every
-later start). Does not sync: the marker (marker.py) says when everything is on disk.
+Owns `Tip` (all a layout needs of a layer stack, in memory), `lay_out`, at the tip's end or at a moment after
+it (moment.py), and `ready_again` (before every later start). Does not sync: the marker (marker.py) says when
+everything is on disk.
 
 Budget 35 ms at 1,000 relation files: every file costs an openat, an ftruncate and a close relative to
 its folder's descriptor, about 8 us; nothing is read from disk but what the page cache holds anyway.
@@ -21,16 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from neon_compose.compute.moment import Moment, lay_wal
 from neon_compose.compute.paths import ComputePaths
-from neon_compose.errors import Conflict, Corrupt
+from neon_compose.errors import Bug, Conflict, Corrupt
 from neon_compose.layer.branchmap import BranchMap, Folder, MapHeader
 from neon_compose.layer.meta import MetaEntry
 from neon_compose.layer.overlay import create_overlay
 from neon_compose.model.lsn import Lsn
-from neon_compose.postgres.control import ControlFile
+from neon_compose.postgres.control import ControlFile, DbState
+from neon_compose.postgres.cut import Cut
 
 CONTROL = "global/pg_control"
 CONTROL_ON_DISK = "pg_control.neon"
+_WAL = "pg_wal/"
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -57,6 +61,19 @@ class Tip:
     def relation_files(self) -> int:
         return sum(len(folder.files) for folder in self.relations)
 
+    def replays(self, cut: Cut | None) -> bool:
+        """Whether opening it at the end of `cut`, or without one at its own end, takes recovery: a layer of a
+        clean shutdown opens at its end as it is."""
+        if self.control.state is DbState.SHUT_DOWN and (cut is None or cut.end == self.end):
+            return False
+        if cut is None:
+            raise Bug(f"layer {self.tip} can be opened only with the WAL after it")
+        return True
+
+    def moment(self, paths: ComputePaths, end: Lsn) -> Moment:
+        """Where recovery must end after a layout that replays."""
+        return Moment(end, paths.wal, self.control.timeline, self.control.wal_segment_size)
+
 
 def make_tip(branch_map: BranchMap, meta: Sequence[MetaEntry], end: Lsn) -> Tip:
     """What a map and the meta archive of its topmost layer say, in the order a layout needs it."""
@@ -79,11 +96,13 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID) -> None:
+def lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID, cut: Cut | None = None) -> None:
     """Make data/, run/ and the overlay; whatever an unfinished layout left there goes first.
 
-    Not durable on return, and not complete in the sense of Postgres: settings come after.
+    Opens at the tip's end, or where `cut` ends. Not durable on return, and not complete in the sense of
+    Postgres: settings come after. Raises `Corrupt` for WAL that is missing or not of this tip's history.
     """
+    replays = tip.replays(cut)
     clear(paths)
     paths.data.mkdir(_PRIVATE_FOLDER)
     paths.run.mkdir(_PRIVATE_FOLDER, exist_ok=True)
@@ -91,11 +110,18 @@ def lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID) -> None:
         for name in tip.folders:
             os.mkdir(name, _PRIVATE_FOLDER, dir_fd=root)
         for file in tip.files:
-            _write(root, file.name, file.data)
+            if not (replays and file.name.startswith(_WAL)):
+                _write(root, file.name, file.data)
         for folder in tip.relations:
             _make_relations(root, folder)
-        _write(root, f"global/{CONTROL_ON_DISK}", tip.control.raw)
+        control = _lay_wal(paths, tip, cut) if replays and cut else tip.control
+        _write(root, f"global/{CONTROL_ON_DISK}", control.raw)
     create_overlay(paths.overlay, tip.map_header, branch_id)
+
+
+def _lay_wal(paths: ComputePaths, tip: Tip, cut: Cut) -> ControlFile:
+    own = {file.name.removeprefix(_WAL): file.data for file in tip.files if file.name.startswith(_WAL)}
+    return lay_wal(paths.wal, cut, tip.control, tip.end, own)
 
 
 def clear(paths: ComputePaths) -> None:

@@ -1,7 +1,7 @@
 """compute.json: how far a generation got. One small JSON file beside the data it speaks of.
 
     {"format": 1, "pg", "generation", "branch_id", "tip", "stage", "boot_id", "start_lsn",
-     "port", "expected_checkpoint", "crashed"}
+     "port", "expected_checkpoint", "crashed", "opens_at"}
 
 Replaced by rename, never in place. Before there is a marker it is not synced: the file and what it speaks
 of reach the disk by the same background sync, after which the marker appears. So without a marker of this
@@ -37,7 +37,8 @@ class Stage(IntEnum):
 @dataclass(frozen=True)
 class Record:
     """`start_lsn` is where this compute's own WAL begins; `expected_checkpoint` what the running or next
-    start must reach, `crashed` whether it begins with crash recovery."""
+    start must reach, `crashed` whether it begins with crash recovery. `opens_at` is the moment that the first
+    recovery had to reach, empty if the layout left nothing to replay."""
 
     pg: str
     generation: str
@@ -49,6 +50,13 @@ class Record:
     port: int | None = None
     expected_checkpoint: str = ""
     crashed: bool = False
+    opens_at: str = ""
+
+    @property
+    def unproven(self) -> bool:
+        """Whether it must be laid out anew before a start: only a first run shows where recovery ended
+        (moment.py), and no client was let in."""
+        return self.stage is Stage.LAID_OUT and bool(self.opens_at)
 
     def at(self, stage: Stage) -> Record:
         """The record at that stage, or later if it was."""

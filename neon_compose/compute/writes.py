@@ -23,6 +23,7 @@ from neon_compose.postgres.versions import Version
 from neon_compose.postgres.wal import segment_name
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
+_NO_WAL = "could not find a valid record after"
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
 _SEGMENT_NAME_LENGTH = 24
 
@@ -66,7 +67,7 @@ class WriteScan:
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
             ) as dump:
-                found = _is_write(dump)
+                found = _is_write(dump, lambda: _is_zero(wal / first, start.value % segments[0].size))
         except OSError as error:
             raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
         return found or not (wal / first).exists()  # recycled under our eyes by a live compute
@@ -85,12 +86,25 @@ def _segment_of(start: Lsn, segments: Stamps) -> str | None:
     return first if first in names else None
 
 
-def _is_write(dump: subprocess.Popen[str]) -> bool:
-    """Read a running pg_waldump up to the first commit. WAL that can't be read may hold one."""
+def _is_write(dump: subprocess.Popen[str], never_started: Callable[[], bool]) -> bool:
+    """Read a running pg_waldump up to the first commit. WAL that can't be read may hold one, unless there
+    is none at all: that of a branch laid out for a moment and never started."""
     assert dump.stdout is not None
     assert dump.stderr is not None
     if any(_COMMIT.search(line) for line in dump.stdout):
         dump.kill()
         return True
     complaint = dump.stderr.read()
+    if _NO_WAL in complaint:
+        return not never_started()
     return bool(complaint) and _END_OF_WAL.search(complaint) is None
+
+
+def _is_zero(segment: Path, offset: int) -> bool:
+    """Whether the file is zero from there on. WAL is written without gaps, so then there is none."""
+    try:
+        with segment.open("rb") as file:
+            file.seek(offset)
+            return not file.read().strip(b"\0")
+    except FileNotFoundError:  # recycled, so there was much
+        return False

@@ -1,7 +1,7 @@
 """WAL segment files: their names, and reading one record, just enough to know what a stopped cluster needs.
 
 Owns: the name of the segment of an LSN; reading the record at an LSN with its CRC verified. Does not
-do: walking or cutting WAL (that is pg_waldump's, DESIGN 6).
+do: walking WAL (that is pg_waldump's, DESIGN 6) or cutting it (cut.py).
 
 Page header (src/include/access/xlog_internal.h), at the start of every 8192-byte WAL page:
    0  2  magic            8  8  LSN of the page     24  8  system identifier   } long header: first page
@@ -57,6 +57,11 @@ def segments_between(timeline: int, start: Lsn, end: Lsn, segment_size: int) -> 
     return [segment_name(timeline, Lsn(n * segment_size), segment_size) for n in numbers]
 
 
+def record_start(end: Lsn, segment_size: int) -> Lsn:
+    """Where the record after one that ends at `end` begins: behind the page header if a page begins there."""
+    return Lsn(end.value + _header_size(end.value, segment_size)) if end.value % PAGE == 0 else end
+
+
 def read_record(pg_wal: Path, timeline: int, lsn: Lsn, segment_size: int) -> Record:
     """The record at `lsn`. Raises `Corrupt` if it is not there whole with the right CRC."""
     reader = _Reader(pg_wal, timeline, lsn, segment_size)
@@ -71,6 +76,10 @@ def read_record(pg_wal: Path, timeline: int, lsn: Lsn, segment_size: int) -> Rec
     return Record(lsn, Lsn(reader.position + 7 & ~7), rmgr, info)
 
 
+def _header_size(page: int, segment_size: int) -> int:
+    return _LONG if page % segment_size == 0 else _SHORT
+
+
 class _Reader:
     """Takes record bytes from `position` on, stepping over page headers."""
 
@@ -82,15 +91,12 @@ class _Reader:
         parts = []
         while count:
             if self.position % PAGE == 0:
-                self.position += self._page_header_size()
+                self.position += _header_size(self.position, self._segment_size)
             step = min(count, PAGE - self.position % PAGE)
             parts.append(self._read(step))
             self.position += step
             count -= step
         return b"".join(parts)
-
-    def _page_header_size(self) -> int:
-        return _LONG if self.position % self._segment_size == 0 else _SHORT
 
     def _read(self, count: int) -> bytes:
         path = self._pg_wal / segment_name(self._timeline, Lsn(self.position), self._segment_size)

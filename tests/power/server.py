@@ -23,13 +23,14 @@ _START_S = 120.0
 
 @dataclass(frozen=True)
 class Over:
-    """What servers here run over: the branch's layers and map, and the libraries to preload."""
+    """What servers here run over: the branch's layers and map, and the libraries to preload. Without a
+    recorder there is no log."""
 
     version: Version
     layers: Path
     branch_map: Path
     shim: Path
-    recorder: Path
+    recorder: Path | None = None
 
     @contextmanager
     def running(self, root: Path, log: Path | None = None) -> Iterator[None]:
@@ -65,7 +66,7 @@ class Over:
 
     def _environment(self, paths: ComputePaths, log: Path | None) -> dict[str, str]:
         return {
-            "LD_PRELOAD": f"{self.shim} {self.recorder}",
+            "LD_PRELOAD": f"{self.shim} {self.recorder}" if self.recorder else str(self.shim),
             "NEON_SHIM_PGDATA": str(paths.data),
             "NEON_SHIM_MAP": str(self.branch_map),
             "NEON_SHIM_LAYERS": str(self.layers),

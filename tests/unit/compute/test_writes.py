@@ -54,6 +54,24 @@ def test_wal_that_cannot_be_read_may_hold_a_write(tmp_path: Path) -> None:
     assert scan(tmp_path, "", UNREADABLE)
 
 
+NOTHING = f"pg_waldump: error: could not find a valid record after {START}"
+
+
+@pytest.mark.parametrize(("at", "writes"), [(None, False), (-1, False), (0, True), (1 << 20, True)])
+def test_wal_without_any_record_is_no_write_if_nothing_is_in_it(
+    tmp_path: Path, at: int | None, writes: bool
+) -> None:
+    """A branch that was laid out for a moment and never started has zeros where its WAL would begin."""
+    wal = tmp_path / "pg_wal"
+    wal.mkdir()
+    with (wal / FIRST).open("wb") as file:
+        file.truncate(4 << 20)
+        if at is not None:
+            file.seek(START.value % (4 << 20) + at)
+            file.write(b"x")
+    assert scanner(tmp_path, f"echo '{NOTHING}' >&2; exit 1").has_writes(wal, START) is writes
+
+
 @pytest.mark.parametrize("segments", [(), (SECOND,)])
 def test_wal_that_lost_its_first_segment_held_writes(tmp_path: Path, segments: tuple[str, ...]) -> None:
     assert scan(tmp_path, "", END, segments)

@@ -1,0 +1,89 @@
+"""Opening moments with real Postgres: what runs is inside.py, in one container for all tests here."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from neon_compose.compute.paths import SHIM_IN_CONTAINER
+from neon_compose.engine import images
+from tests.moment import inside
+
+HERE = Path(__file__).parent
+TESTS = HERE.parent
+INSIDE = "/moment"
+_PARTS = ("moment", "power")  # of the tests, whose modules inside.py imports
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+    return raw.getvalue()
+
+
+def _shim_of(client: docker.DockerClient, image: str) -> bytes:
+    """The library that computes run with."""
+    container = client.containers.create(image, command=["true"])
+    try:
+        stream, _ = container.get_archive(str(SHIM_IN_CONTAINER))
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            file = tar.extractfile(SHIM_IN_CONTAINER.name)
+            assert file is not None
+            return file.read()
+    finally:
+        container.remove(v=True)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Any]:
+    """A container with a layer, a parent's WAL and what was noted of its moments."""
+    ours = images.ensure(("pageserver", "compute"), lambda *_, **__: None)
+    with closing(docker.from_env(timeout=3600)) as client:
+        files = {
+            "moment/tests/__init__.py": b"",
+            **{
+                f"moment/tests/{part}/{path.name}": path.read_bytes()
+                for part in _PARTS
+                for path in (TESTS / part).glob("*.py")
+            },
+            "moment/shim.so": _shim_of(client, ours["compute"]),
+        }
+        container = client.containers.create(
+            ours["pageserver"],
+            entrypoint=["sleep", "infinity"],
+            working_dir=INSIDE,
+            network_mode="none",
+            init=True,
+            volumes=["/work"],
+        )
+        try:
+            container.put_archive("/", _archive(files))
+            container.start()
+            run(container, "make")
+            yield container
+        finally:
+            container.remove(v=True, force=True)
+
+
+def run(container: Any, scenario: str) -> None:
+    command = ["/opt/neon/bin/python", "-m", "tests.moment.inside", "/work", f"{INSIDE}/shim.so", scenario]
+    status, said = container.exec_run(command, workdir=INSIDE)
+    print(said.decode(errors="replace")[-8000:])
+    assert status == 0, f"{scenario} ended with {status}"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("scenario", [name for name in inside.SCENARIOS if name != "make"])
+def test_a_moment_opens_as_it_was_or_not_at_all(world: Any, scenario: str) -> None:
+    run(world, scenario)
