@@ -23,7 +23,8 @@ from neon_compose.postgres.versions import Version
 from neon_compose.postgres.wal import segment_name
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
-_NO_WAL = "could not find a valid record after"
+# In the segment where it was to begin. One without any page header is one that nothing was written to.
+_NO_WAL = r"could not find a valid record after|invalid WAL segment size in WAL file \"{first}\""
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
 _SEGMENT_NAME_LENGTH = 24
 
@@ -67,7 +68,7 @@ class WriteScan:
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
             ) as dump:
-                found = _is_write(dump, lambda: _is_zero(wal / first, start.value % segments[0].size))
+                found = _is_write(dump, wal / first, start.value % segments[0].size)
         except OSError as error:
             raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
         return found or not (wal / first).exists()  # recycled under our eyes by a live compute
@@ -86,17 +87,17 @@ def _segment_of(start: Lsn, segments: Stamps) -> str | None:
     return first if first in names else None
 
 
-def _is_write(dump: subprocess.Popen[str], never_started: Callable[[], bool]) -> bool:
+def _is_write(dump: subprocess.Popen[str], first: Path, offset: int) -> bool:
     """Read a running pg_waldump up to the first commit. WAL that can't be read may hold one, unless there
-    is none at all: that of a branch laid out for a moment and never started."""
+    is none at all from `offset` of the segment `first` on: a branch laid out for a moment, never started."""
     assert dump.stdout is not None
     assert dump.stderr is not None
     if any(_COMMIT.search(line) for line in dump.stdout):
         dump.kill()
         return True
     complaint = dump.stderr.read()
-    if _NO_WAL in complaint:
-        return not never_started()
+    if re.search(_NO_WAL.format(first=first.name), complaint):
+        return not _is_zero(first, offset)
     return bool(complaint) and _END_OF_WAL.search(complaint) is None
 
 

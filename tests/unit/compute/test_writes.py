@@ -55,11 +55,13 @@ def test_wal_that_cannot_be_read_may_hold_a_write(tmp_path: Path) -> None:
 
 
 NOTHING = f"pg_waldump: error: could not find a valid record after {START}"
+NO_HEADER = f'pg_waldump: error: invalid WAL segment size in WAL file "{FIRST}" (0 bytes)'
 
 
+@pytest.mark.parametrize("said", [NOTHING, NO_HEADER])
 @pytest.mark.parametrize(("at", "writes"), [(None, False), (-1, False), (0, True), (1 << 20, True)])
 def test_wal_without_any_record_is_no_write_if_nothing_is_in_it(
-    tmp_path: Path, at: int | None, writes: bool
+    tmp_path: Path, said: str, at: int | None, writes: bool
 ) -> None:
     """A branch that was laid out for a moment and never started has zeros where its WAL would begin."""
     wal = tmp_path / "pg_wal"
@@ -69,7 +71,7 @@ def test_wal_without_any_record_is_no_write_if_nothing_is_in_it(
         if at is not None:
             file.seek(START.value % (4 << 20) + at)
             file.write(b"x")
-    assert scanner(tmp_path, f"echo '{NOTHING}' >&2; exit 1").has_writes(wal, START) is writes
+    assert scanner(tmp_path, f"echo '{said}' >&2; exit 1").has_writes(wal, START) is writes
 
 
 @pytest.mark.parametrize("segments", [(), (SECOND,)])
