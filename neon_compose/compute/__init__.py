@@ -5,6 +5,7 @@
     command    the container's command, postgresql.conf, pg_hba.conf
     plan       what a layer's layout needs, kept in memory
     layout     PGDATA's files, the overlay
+    moment     the WAL of a layout that opens later than its tip, and the proof that it did
     marker     "everything laid out is on disk"
     gate       opens a started compute to clients once it is what it should be
     writes     has it writes, and how many bytes are its own

@@ -43,15 +43,9 @@ def container_command(version: Version, tip: UUID, mode: str = "local") -> list[
 
     env sets the preload for postgres alone: Docker's init, the container's first process, goes without.
     """
-    environment = {
-        "LD_PRELOAD": SHIM_IN_CONTAINER,
-        "NEON_SHIM_PGDATA": INSIDE.data,
-        "NEON_SHIM_MAP": MAPS_IN_CONTAINER / f"{tip}.map",
-        "NEON_SHIM_LAYERS": LAYERS_IN_CONTAINER,
-        "NEON_SHIM_OVERLAY": INSIDE.overlay,
-        "NEON_SHIM_MARKER": INSIDE.marker,
-        "NEON_SHIM_MODE": mode,
-    }
+    environment = shim_environment(
+        SHIM_IN_CONTAINER, INSIDE, MAPS_IN_CONTAINER / f"{tip}.map", LAYERS_IN_CONTAINER, mode
+    )
     pinned = {
         "config_file": INSIDE.data / "postgresql.conf",
         "hba_file": INSIDE.data / "pg_hba.conf",
@@ -67,6 +61,21 @@ def container_command(version: Version, tip: UUID, mode: str = "local") -> list[
         str(INSIDE.data),
         *(word for name, value in pinned.items() for word in ("-c", f"{name}={value}")),
     ]
+
+
+def shim_environment(
+    shim: Path, paths: ComputePaths, branch_map: Path, layers: Path, mode: str
+) -> dict[str, str]:
+    """What postgres must find in its environment to run over a branch."""
+    return {
+        "LD_PRELOAD": str(shim),
+        "NEON_SHIM_PGDATA": str(paths.data),
+        "NEON_SHIM_MAP": str(branch_map),
+        "NEON_SHIM_LAYERS": str(layers),
+        "NEON_SHIM_OVERLAY": str(paths.overlay),
+        "NEON_SHIM_MARKER": str(paths.marker),
+        "NEON_SHIM_MODE": mode,
+    }
 
 
 def write_settings(paths: ComputePaths, pg: str, port: int, settings: Mapping[str, str]) -> None:

@@ -102,7 +102,17 @@ def lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID, cut: Cut | None = No
     Opens at the tip's end, or where `cut` ends. Not durable on return, and not complete in the sense of
     Postgres: settings come after. Raises `Corrupt` for WAL that is missing or not of this tip's history.
     """
-    replays = tip.replays(cut)
+    replayed = cut if tip.replays(cut) else None
+    _lay_out(paths, tip, branch_id, replayed, tip.control.for_crash_recovery() if replayed else tip.control)
+
+
+def lay_out_for_redo(paths: ComputePaths, tip: Tip, branch_id: UUID, cut: Cut) -> None:
+    """As `lay_out`, for a server that replays the WAL of `cut` and stops in recovery (pageserver.redo). Its
+    pg_control is the tip's own: that says from where on what it replayed is consistent."""
+    _lay_out(paths, tip, branch_id, cut, tip.control)
+
+
+def _lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID, cut: Cut | None, control: ControlFile) -> None:
     clear(paths)
     paths.data.mkdir(_PRIVATE_FOLDER)
     paths.run.mkdir(_PRIVATE_FOLDER, exist_ok=True)
@@ -110,18 +120,15 @@ def lay_out(paths: ComputePaths, tip: Tip, branch_id: UUID, cut: Cut | None = No
         for name in tip.folders:
             os.mkdir(name, _PRIVATE_FOLDER, dir_fd=root)
         for file in tip.files:
-            if not (replays and file.name.startswith(_WAL)):
+            if cut is None or not file.name.startswith(_WAL):
                 _write(root, file.name, file.data)
         for folder in tip.relations:
             _make_relations(root, folder)
-        control = _lay_wal(paths, tip, cut) if replays and cut else tip.control
+        if cut is not None:
+            own = {one.name.removeprefix(_WAL): one.data for one in tip.files if one.name.startswith(_WAL)}
+            lay_wal(paths.wal, cut, tip.control, tip.end, own)
         _write(root, f"global/{CONTROL_ON_DISK}", control.raw)
     create_overlay(paths.overlay, tip.map_header, branch_id)
-
-
-def _lay_wal(paths: ComputePaths, tip: Tip, cut: Cut) -> ControlFile:
-    own = {file.name.removeprefix(_WAL): file.data for file in tip.files if file.name.startswith(_WAL)}
-    return lay_wal(paths.wal, cut, tip.control, tip.end, own)
 
 
 def clear(paths: ComputePaths) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from neon_compose.errors import Bug, Corrupt
 from neon_compose.model.lsn import Lsn
-from neon_compose.postgres.control import ControlFile, DbState
+from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.cut import Cut, copy_cut
 from neon_compose.postgres.wal import read_record, record_start, segment_name, segments_between
 
@@ -49,20 +49,16 @@ class Moment:
         return found.is_shutdown_checkpoint
 
 
-def lay_wal(
-    pg_wal: Path, cut: Cut, control: ControlFile, layer_end: Lsn, own: Mapping[str, bytes]
-) -> ControlFile:
+def lay_wal(pg_wal: Path, cut: Cut, control: ControlFile, layer_end: Lsn, own: Mapping[str, bytes]) -> None:
     """Put the WAL that leads from a layer to the end of `cut` into the folder `pg_wal`.
 
-    Returns the pg_control that makes Postgres replay it. `control` and `own`, the segments by name, are what
-    the layer came with. Raises `Corrupt` if a segment is missing or the WAL is of another history than the
-    layer, `Bug` for a moment before the layer's end.
+    `control` and `own`, the segments by name, are what the layer came with. Raises `Corrupt` if a segment is
+    missing or the WAL is of another history than the layer, `Bug` for a moment before the layer's end.
     """
     if cut.end < layer_end:
         raise Bug(f"a layer that ends at {layer_end} can't be opened at {cut.end}")
     _check_history(cut, control, layer_end, own)
     copy_cut(cut, pg_wal, control.timeline, control.redo, control.wal_segment_size)
-    return control.patched(state=DbState.SHUT_DOWN_IN_RECOVERY, min_recovery_point=Lsn(0))
 
 
 def _check_history(cut: Cut, control: ControlFile, layer_end: Lsn, own: Mapping[str, bytes]) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,19 +94,33 @@ def scan(pgdata: Path) -> Cluster:
     """Everything of `pgdata` that goes into an image layer. Raises as `read_clean_stop`, and `Invalid`
     for tablespaces, special files and relation files that are not whole pages."""
     stop = read_clean_stop(pgdata)
+    found = contents(pgdata, stop.wal_files)
+    segments = _reset_unlogged(found.segments)
+    sizes = {key: size_of(key, path) for key, path in segments.items()}
+    return Cluster(stop, segments, sizes, found.folders, found.files)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a layer keeps of a PGDATA; folders and files relative to it, parents first, without relations."""
+
+    segments: dict[SegmentKey, Path]
+    folders: list[str]
+    files: list[str]
+
+
+def contents(pgdata: Path, wal_files: Iterable[str]) -> Contents:
+    """What there is in `pgdata` by name, of its WAL only `wal_files`. Raises `Invalid` as `scan`."""
     _check_no_tablespaces(pgdata)
-    found: dict[SegmentKey, Path] = {}
-    folders: list[str] = []
-    files: list[str] = []
-    for name, is_folder in _walk(pgdata, stop):
+    found = Contents({}, [], [])
+    for name, is_folder in _walk(pgdata, frozenset(wal_files)):
         key = None if is_folder else SegmentKey.parse(name)
         if key is not None:
-            found[key] = pgdata / name
+            found.segments[key] = pgdata / name
         else:
-            (folders if is_folder else files).append(name)
-    segments = _reset_unlogged(found)
-    sizes = {key: _size(key, path) for key, path in segments.items()}
-    return Cluster(stop, segments, sizes, folders, sorted(files))
+            (found.folders if is_folder else found.files).append(name)
+    found.files.sort()
+    return found
 
 
 def _check_finished(pgdata: Path, control: ControlFile) -> None:
@@ -133,9 +147,8 @@ def _check_no_tablespaces(pgdata: Path) -> None:
         )
 
 
-def _walk(pgdata: Path, stop: CleanStop) -> Iterator[tuple[str, bool]]:
+def _walk(pgdata: Path, wal: frozenset[str]) -> Iterator[tuple[str, bool]]:
     """(relative path, is a folder) of what a layer keeps; parents first, names sorted."""
-    wal = frozenset(stop.wal_files)
     for entry in _entries(pgdata):
         if entry.name in _TOP:
             yield from _visit(entry, entry.name, wal)
@@ -178,7 +191,8 @@ def _reset_unlogged(found: dict[SegmentKey, Path]) -> dict[SegmentKey, Path]:
     return dict(sorted(kept.items()))
 
 
-def _size(key: SegmentKey, path: Path) -> int:
+def size_of(key: SegmentKey, path: Path) -> int:
+    """Its size in bytes. Raises `Invalid` unless it is whole pages."""
     size = path.stat().st_size
     if size % BLOCK or size > BLOCKS_PER_SEGMENT * BLOCK:
         raise Invalid(

@@ -59,7 +59,12 @@ def write_meta(pgdata: Path, cluster: Cluster, out: Aside) -> None:
     """Write the archive of `cluster` to `out`; the caller names it."""
     names = sorted([*cluster.folders, *cluster.files])
     with io.FileIO(out.fd, "w", closefd=False) as raw:
-        encode((_entry(pgdata, name) for name in names), raw)
+        encode_files(pgdata, ((name, name) for name in names), raw)
+
+
+def encode_files(pgdata: Path, names: Iterable[tuple[str, str]], raw: BinaryIO | io.FileIO) -> None:
+    """Write an archive of files and folders, given as (name in the archive, name in `pgdata`)."""
+    encode((_entry(pgdata, name, source) for name, source in names), raw)
 
 
 def encode(entries: Iterable[MetaEntry], raw: BinaryIO | io.FileIO) -> None:
@@ -88,8 +93,8 @@ def decode(raw: bytes, path: Path | str) -> list[MetaEntry]:
     return entries
 
 
-def _entry(pgdata: Path, name: str) -> MetaEntry:
-    path = pgdata / name
+def _entry(pgdata: Path, name: str, source: str) -> MetaEntry:
+    path = pgdata / source
     mode = path.stat().st_mode
     return MetaEntry(name, mode, b"" if stat.S_ISDIR(mode) else path.read_bytes())
 

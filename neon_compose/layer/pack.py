@@ -72,7 +72,7 @@ def pack_image(
         index = undo.enter_context(durable.aside(files.index))
         index.write(encode(_write_pages(cluster, pages, layer_id, storage_id, consistent, progress)))
         write_meta(pgdata, cluster, meta)
-        _name((pages, meta, index))
+        name_all((pages, meta, index))
     return files
 
 
@@ -114,7 +114,8 @@ def _check_moment(stop: CleanStop, redo: Lsn, consistent: Lsn) -> None:
     )
 
 
-def _name(files: tuple[durable.Aside, ...]) -> None:
+def name_all(files: tuple[durable.Aside, ...]) -> None:
+    """Give the files their names in this order; all or, unless killed, none."""
     named: list[Path] = []
     try:
         for file in files:

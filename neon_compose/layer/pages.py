@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -59,6 +59,23 @@ class PageWriter:
             os.close(fd)
         return runs.extents
 
+    def add_blocks(self, path: Path, blocks: int, ranges: Iterable[tuple[int, int]]) -> tuple[Extent, ...]:
+        """Append some blocks of a file that has `blocks`: `ranges` of (first block, count), ascending.
+
+        Raises `Conflict` if its size is another one: something writes to the cluster.
+        """
+        runs = _Runs()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size != blocks * BLOCK:
+                raise _changed(path)
+            for first, count in ranges:
+                runs.skip_to(first)
+                self._add_range(fd, first * BLOCK, (first + count) * BLOCK, runs, path)
+        finally:
+            os.close(fd)
+        return runs.extents
+
     def _add_range(self, fd: int, start: int, end: int, runs: _Runs, path: Path) -> None:
         for at in range(start, end, READ_SIZE):
             wanted = min(READ_SIZE, end - at)
@@ -101,6 +118,10 @@ class _Runs:
     def extents(self) -> tuple[Extent, ...]:
         return tuple(self._extents)
 
+    def skip_to(self, block: int) -> None:
+        """What lies between is not in this layer."""
+        self._block = block
+
     def zeros(self, count: int) -> None:
         self._add(count, ZERO_PAGE, ZERO_PAGE)
 
@@ -111,7 +132,7 @@ class _Runs:
 
     def _add(self, count: int, page: int, joined: int) -> None:
         last = self._extents[-1] if self._extents else None
-        if last is not None and last.page == joined:
+        if last is not None and last.page == joined and last.block + last.length == self._block:
             self._extents[-1] = last._replace(length=last.length + count)
         else:
             self._extents.append(Extent(self._block, count, page))

@@ -5,7 +5,7 @@
     fetches    what fetching containers bring           branches   branches and snapshots
     restore    psql and pg_restore with progress        computes   prepare, layout, open, delete
     jobs       long requests as NDJSON                  app        HTTP: parse, call one function, render
-    __main__   composition
+    redo       WAL over a tip -> a delta layer      __main__   composition
 
 State is what is on disk (/storage, /work); memory holds caches and locks only. A start cleans scratch and
 what a dead import left, and finds everything else.

@@ -179,6 +179,10 @@ class ControlFile:
         struct.pack_into("<I", raw, self.layout.crc, crc)
         return ControlFile.parse(bytes(raw), self.path)
 
+    def for_crash_recovery(self) -> ControlFile:
+        """A copy that makes Postgres replay what is in pg_wal, without syncing the data directory first."""
+        return self.patched(state=DbState.SHUT_DOWN_IN_RECOVERY, min_recovery_point=Lsn(0))
+
 
 def _layout(raw: bytes, path: str) -> Layout:
     if len(raw) != SIZE:

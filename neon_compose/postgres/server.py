@@ -310,6 +310,30 @@ def run(
     return tail(said)
 
 
+def run_server(
+    command: Sequence[str], said: Path, *, watch: Watch, env: Mapping[str, str], cwd: Path
+) -> None:
+    """Run a server that ends by itself, as one that is told where recovery stops. Raises `ProgramFailed`;
+    what `watch` raises ends it and all its children."""
+    with said.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    try:
+        returncode = _watched(process, lambda _: watch())
+    except BaseException:
+        _quit_server(process)
+        raise
+    if returncode:
+        raise ProgramFailed(Path(command[0]).name, returncode, tail(said))
+
+
 def _watched(process: subprocess.Popen[bytes], watch: WatchPid) -> int:
     while True:
         try:

@@ -78,7 +78,7 @@ def _steps(session: Session, another: Connect) -> Iterator[str]:
     yield "shrunk and rewritten"
     _lock_rows(session, another)
     yield "rows locked by two"
-    run("BEGIN", "INSERT INTO kept VALUES (5002, 2, 'prepared')", "PREPARE TRANSACTION 'two'")
+    run("BEGIN", "INSERT INTO kept VALUES (5002, 2, 'prepared')", "PREPARE TRANSACTION 'two'", "CHECKPOINT")
     yield "prepared"
     run("COMMIT PREPARED 'two'", "DROP DATABASE logged", "CHECKPOINT", "SELECT nextval('counted')")
     yield "committed prepared and a checkpoint"

@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from neon_compose import durable, wait
 from neon_compose.compute import gate
-from neon_compose.compute.layout import lay_out
+from neon_compose.compute.layout import Tip, lay_out
 from neon_compose.compute.paths import ComputePaths
-from neon_compose.errors import Corrupt
+from neon_compose.compute.writes import WriteScan
+from neon_compose.errors import Corrupt, NeonError
+from neon_compose.layer.pack import LayerFiles
+from neon_compose.layer.verify import check_layer
+from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
+from neon_compose.pageserver.redo import Redo
 from neon_compose.postgres.control import ControlFile, DbState
 from neon_compose.postgres.cut import Cut
+from neon_compose.postgres.versions import version
 from neon_compose.postgres.wal import PAGE, segment_name
 from tests.moment import history
 from tests.moment.world import Noted, World
@@ -33,7 +43,7 @@ _BRANCH = UUID("01900000-0000-7000-8000-00000000000b")
 
 def make(world: World) -> None:
     world.make(history.SETUP)
-    parent = world.laid_out("parent", wal_keep_size="1GB")
+    parent = world.laid_out("parent", world.tip(), wal_keep_size="1GB")
     world.note(history.live(world, parent))
     shutil.copytree(parent.wal, world.wal)
     shutil.rmtree(parent.root)
@@ -44,7 +54,7 @@ def moment(world: World, name: str) -> Noted:
 
 
 def opened(world: World, end: Lsn, wal: Path | None = None) -> ComputePaths:
-    return world.laid_out("branch", Cut(wal or world.wal, end))
+    return world.laid_out("branch", world.tip(), Cut(wal or world.wal, end))
 
 
 # ---- scenarios
@@ -70,6 +80,116 @@ def _same_moment(lsn: Lsn) -> list[Lsn]:
     return [lsn, Lsn(at - header)] if at % PAGE == header else [lsn]
 
 
+# ---- the redo job
+
+
+def redo(world: World) -> None:
+    """A tip with a delta over it opens at every moment from the delta's end on as its parent was then."""
+    deltas: list[UUID] = []
+    for name in ("truncated and dropped", "prepared", "a large table"):
+        one = moment(world, name)
+        made = replayed(world, world.tip(*deltas), world.wal, one.lsn)
+        assert made is not None, name
+        index = check_layer(made.pages, made.index, made.meta)
+        assert index.consistent == one.lsn
+        deltas.append(index.layer_id)
+        dropped = [key.path() for key in index.dropped]
+        print(f"{name}: {index.pages} pages, {len(index.segments)} segments, {len(dropped)} dropped")
+        for later in world.noted():
+            if later.lsn >= one.lsn:
+                _opens_over(world, deltas, later)
+
+
+def _opens_over(world: World, deltas: list[UUID], one: Noted) -> None:
+    paths = world.laid_out("branch", world.tip(*deltas), Cut(world.wal, one.lsn))
+    with world.running(paths) as session:
+        world.check(paths, one.lsn)
+        assert world.dumps(paths) == one.dumps, f"{one.name} over {len(deltas)} deltas"
+        assert session.execute("SELECT count(*) FROM unlogged").fetchone() == (0,)
+        world.amcheck(paths)
+
+
+def redo_without_a_checkpoint(world: World) -> None:
+    """Nothing is gained by WAL that holds no newer checkpoint, so there is no layer."""
+    before = sorted(world.layers.iterdir())
+    assert replayed(world, world.tip(), world.wal, moment(world, "rows").lsn) is None
+    assert sorted(world.layers.iterdir()) == before
+
+
+def redo_of_damaged_wal(world: World) -> None:
+    """Damaged WAL makes no layer, wherever it ends."""
+    end = moment(world, "databases").lsn
+    before, rng = sorted(world.layers.iterdir()), random.Random(2)
+    for at in (end.value - 10, *(rng.randrange(world.tip().end.value, end.value - 8192) for _ in range(3))):
+        wal = flipped(world, at)
+        said = words_of(partial(replayed, world, world.tip(), wal, end))
+        assert "recovery ended before configured recovery target was reached" in said, said
+    assert sorted(world.layers.iterdir()) == before
+
+
+def redo_that_is_called_off(world: World) -> None:
+    """A job that is ended leaves no process, no scratch and no layer."""
+    before = sorted(world.layers.iterdir())
+
+    def watch() -> None:
+        raise TimeoutError("called off")
+
+    try:
+        replayed(world, world.tip(), world.wal, moment(world, "a large table").lsn, watch)
+    except TimeoutError:
+        assert sorted(world.layers.iterdir()) == before
+        assert not list((world.home / "scratch").iterdir())
+        assert not _servers()
+        return
+    raise AssertionError("the job was over before it was called off")
+
+
+def redo_once(world: World) -> None:
+    """A job that `redo_that_is_killed` kills."""
+    replayed(world, world.tip(), world.wal, moment(world, "a large table").lsn)
+
+
+def redo_that_is_killed(world: World) -> None:
+    """kill -9 at any time leaves the tip as it was, and no layer that is not whole."""
+    rng = random.Random(3)
+    command = [sys.executable, "-m", "tests.moment.inside", str(world.home), str(world.shim), "redo_once"]
+    before = set(world.layers.glob("*.index"))
+    for _ in range(4):
+        job = subprocess.Popen(command)
+        with suppress(subprocess.TimeoutExpired):
+            job.wait(rng.uniform(0.8, 3.5))
+        job.kill()
+        job.wait()
+        wait.until("the orphaned server to end", lambda: not _servers(), wait.Deadline.after(60))
+        shutil.rmtree(world.home / "scratch")  # as the pageserver does when it starts
+    durable.sweep(world.layers)
+    assert not list(world.layers.glob(".*"))
+    for path in set(world.layers.glob("*.index")) - before:
+        made = LayerFiles.of(world.layers, UUID(path.stem))
+        check_layer(made.pages, made.index, made.meta)
+    end = moment(world, "rows").lsn
+    paths = opened(world, end)
+    with world.running(paths):
+        world.check(paths, end)
+        assert world.dumps(paths) == moment(world, "rows").dumps
+
+
+def _servers() -> list[str]:
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [str(line) for line in lines if b"/postgres" in line]
+
+
+def replayed(
+    world: World, tip: Tip, wal: Path, end: Lsn, watch: Callable[[], None] = lambda: None
+) -> LayerFiles | None:
+    (world.home / "scratch").mkdir(exist_ok=True)
+    job = Redo(version(17), world.shim, world.maps, world.layers, world.home / "scratch")
+    return job.run(tip, Cut(wal, end), world.last_record(tip.control.redo, end), new_id(), watch)
+
+
+# ---- more of moments
+
+
 def boundaries(world: World) -> None:
     """Both forms of a moment at the start of a page and of a segment are among those that are tried."""
     page, segment = moment(world, "start of a page").lsn, moment(world, "start of a segment").lsn
@@ -93,6 +213,19 @@ def lives_on(world: World) -> None:
         found = session.execute("SELECT id FROM kept WHERE id > 6048 ORDER BY 1").fetchall()
         assert found == [(6049,), (9001,)]
         world.amcheck(paths)
+
+
+def writes_of_its_own(world: World) -> None:
+    """Its parent's commits are not its own: it has none before it was started, none by starting, then one."""
+    for name in ("single rows", "start of a page", "start of a segment"):
+        for end in _same_moment(moment(world, name).lsn):
+            scan = WriteScan(version(17))
+            paths = opened(world, end)
+            assert not scan.has_writes(paths.wal, end), f"laid out at {end}"
+            with world.running(paths) as session:
+                assert not scan.has_writes(paths.wal, end), f"started at {end}"
+                session.execute("INSERT INTO kept VALUES (9001, 1, 'mine')")
+                assert scan.has_writes(paths.wal, end), f"written after {end}"
 
 
 def flipped_commit(world: World) -> None:
@@ -144,7 +277,7 @@ def refused(world: World, paths: ComputePaths, end: Lsn) -> None:
     assert f"did not open at {end}" in said, said
 
 
-def words_of(call: Callable[[], None]) -> str:
+def words_of(call: Callable[[], object]) -> str:
     """What it raises `Corrupt` with."""
     try:
         call()
@@ -228,7 +361,7 @@ def end_of_the_layer(world: World) -> None:
         trees.append({path: path.read_bytes() for path in paths.root.rglob("*") if path.is_file()})
         assert ControlFile.read(paths.control).state is DbState.SHUT_DOWN
     assert trees[0] == trees[1]
-    paths = world.laid_out("branch")
+    paths = world.laid_out("branch", world.tip())
     with world.running(paths):
         session = gate.SocketSession(paths, 5432, "unused")
         gate.check(
@@ -263,8 +396,15 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
     for one in (
         make,
         content,
+        redo,
+        redo_without_a_checkpoint,
+        redo_of_damaged_wal,
+        redo_that_is_called_off,
+        redo_once,
+        redo_that_is_killed,
         boundaries,
         lives_on,
+        writes_of_its_own,
         flipped_commit,
         flipped_anywhere,
         not_a_records_end,
@@ -277,4 +417,8 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
 
 if __name__ == "__main__":
     home, shim, scenario = sys.argv[1:]
-    SCENARIOS[scenario](World(Path(home), Path(shim)))
+    try:
+        SCENARIOS[scenario](World(Path(home), Path(shim)))
+    except NeonError as error:
+        print(error.message, error.detail, sep="\n")
+        raise

@@ -19,6 +19,7 @@ from tests.moment import inside
 HERE = Path(__file__).parent
 TESTS = HERE.parent
 INSIDE = "/moment"
+_STEPS = ("make", "redo_once")  # of other scenarios
 _PARTS = ("moment", "power")  # of the tests, whose modules inside.py imports
 
 
@@ -83,7 +84,16 @@ def run(container: Any, scenario: str) -> None:
     assert status == 0, f"{scenario} ended with {status}"
 
 
+SCENARIOS = [name for name in inside.SCENARIOS if name not in _STEPS]
+
+
 @pytest.mark.docker
-@pytest.mark.parametrize("scenario", [name for name in inside.SCENARIOS if name != "make"])
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if not name.startswith("redo")])
 def test_a_moment_opens_as_it_was_or_not_at_all(world: Any, scenario: str) -> None:
+    run(world, scenario)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name.startswith("redo")])
+def test_a_redo_job_makes_a_layer_of_all_that_changed_or_none(world: Any, scenario: str) -> None:
     run(world, scenario)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from uuid import UUID, uuid4
 import psycopg
 
 from neon_compose.compute import command, gate
-from neon_compose.compute.layout import Tip, lay_out, make_tip
+from neon_compose.compute.layout import Tip, lay_out
 from neon_compose.compute.paths import ComputePaths
-from neon_compose.layer import branchmap, index, meta
-from neon_compose.layer.pack import LayerFiles, pack_image, read_clean_stop
+from neon_compose.layer.overlay import read_overlay
+from neon_compose.layer.pack import pack_image, read_clean_stop
 from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore.local import LocalStore
+from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.server import ADMIN, Cluster
 from neon_compose.postgres.versions import version
@@ -68,38 +71,41 @@ class World:
         return self.home / "wal"
 
     @property
-    def over(self) -> Over:
-        return Over(version(17), self.home / "layers", self.home / "tip.map", self.shim)
+    def layers(self) -> Path:
+        return self.home / "layers"
+
+    @property
+    def maps(self) -> Path:
+        return self.home / "maps"
+
+    def over(self, tip: UUID) -> Over:
+        return Over(version(17), self.layers, self.maps / f"{tip}.map", self.shim)
 
     def make(self, setup: list[str]) -> None:
         """Pack a cluster with this in it as the one layer."""
-        self.over.layers.mkdir()
+        self.layers.mkdir()
+        self.maps.mkdir()
         scratch = self.home / "scratch"
         scratch.mkdir()
-        cluster = Cluster(self.over.version, scratch)
+        cluster = Cluster(version(17), scratch)
         cluster.init("unused", lambda: None)
         with cluster.running(_SCRATCH):
             for statement in setup:
                 cluster.execute("postgres", statement)
         stop = read_clean_stop(cluster.pgdata)
-        pack_image(cluster.pgdata, self.over.layers, LAYER, STORAGE, stop.redo, stop.end)
-        files = LayerFiles.of(self.over.layers, LAYER)
-        branchmap.build_map([index.read_index(files.index)], STORAGE, self.over.branch_map)
+        pack_image(cluster.pgdata, self.layers, LAYER, STORAGE, stop.redo, stop.end)
         shutil.rmtree(scratch)
 
-    def tip(self) -> Tip:
-        files = LayerFiles.of(self.over.layers, LAYER)
-        branch_map = branchmap.read_map(self.over.branch_map)
-        return make_tip(
-            branch_map, meta.read_tar_cached(files.meta), index.read_index(files.index).consistent
-        )
+    def tip(self, *deltas: UUID) -> Tip:
+        """Of the one layer that `make` packed, and deltas over it, bottom to top."""
+        return load_tip(LocalStore(self.home), self.maps, (LAYER, *deltas)[-1], (LAYER, *deltas))
 
-    def laid_out(self, name: str, cut: Cut | None = None, **settings: str) -> ComputePaths:
+    def laid_out(self, name: str, tip: Tip, cut: Cut | None = None, **settings: str) -> ComputePaths:
         """A branch in the folder `name`, made anew, ready to be started."""
         paths = ComputePaths(self.home / name)
         shutil.rmtree(paths.root, ignore_errors=True)
         paths.root.mkdir()
-        lay_out(paths, self.tip(), uuid4(), cut)
+        lay_out(paths, tip, uuid4(), cut)
         command.write_settings(paths, name, _PORT, {**SETTINGS, **settings})
         command.write_hba(paths, "local all all trust\n")
         paths.marker.write_text("boot\n")
@@ -108,7 +114,8 @@ class World:
     @contextmanager
     def running(self, paths: ComputePaths) -> Iterator[Session]:
         """A server over it, killed at the end."""
-        with self.over.running(paths.root), closing(connect(paths.root)) as session:
+        tip = read_overlay(paths.overlay).tip
+        with self.over(tip).running(paths.root), closing(connect(paths.root)) as session:
             yield session
 
     def check(self, paths: ComputePaths, end: Lsn) -> None:
@@ -124,7 +131,7 @@ class World:
 
     def client(self, paths: ComputePaths, program: str, *arguments: str) -> str:
         """What a program says that is run against the running server; it must end well."""
-        command = [str(self.over.version.program(program)), *arguments]
+        command = [str(version(17).program(program)), *arguments]
         environment = {**os.environ, "PGHOST": str(paths.run), "PGUSER": ADMIN}
         run = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=_PROGRAM_S
@@ -149,6 +156,14 @@ class World:
     def amcheck(self, paths: ComputePaths) -> None:
         said = self.client(paths, "pg_amcheck", *_AMCHECK)
         assert not said, said[:2000]
+
+    def last_record(self, start: Lsn, end: Lsn) -> Lsn:
+        """Where the last record before `end` begins, by the parent's WAL."""
+        command = [str(version(17).program("pg_waldump")), f"--path={self.wal}", f"--start={start}"]
+        run = subprocess.run(
+            [*command, f"--end={end}"], capture_output=True, text=True, check=False, timeout=_PROGRAM_S
+        )
+        return Lsn.parse(re.findall(r"lsn: ([0-9A-F/]+),", run.stdout)[-1])
 
     # ---- notes
 
