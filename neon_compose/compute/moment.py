@@ -23,7 +23,7 @@ from neon_compose.errors import Bug, Corrupt
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.cut import Cut, copy_cut
-from neon_compose.postgres.wal import read_record, record_start, segment_name, segments_between
+from neon_compose.postgres.wal import after_page_header, read_record, segment_name, segments_between
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Moment:
     @property
     def checkpoint(self) -> Lsn:
         """Where the record begins that ends a recovery up to the moment."""
-        return record_start(self.end, self.segment_size)
+        return after_page_header(self.end, self.segment_size)
 
     def was_reached(self) -> bool:
         """Whether recovery ended here; asked while the first server over the layout runs."""

@@ -11,7 +11,6 @@ writes go unasked, so a "no" is remembered only while the files prove that nothi
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from neon_compose.errors import Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.wal import segment_name
+from neon_compose.postgres.waldump import Dump, dumping, is_end_of_wal
 
 _COMMIT = re.compile(r"desc: (?:COMMIT|PREPARE)")
 # In the segment where it was to begin. One without any page header is one that nothing was written to.
 _NO_WAL = r"could not find a valid record after|invalid WAL segment size in WAL file \"{first}\""
-_END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
 _SEGMENT_NAME_LENGTH = 24
 
 
@@ -34,7 +33,7 @@ class WriteScan:
     the clock that files are stamped by."""
 
     def __init__(self, version: Version, now_ns: Callable[[], int] = wait.now_ns) -> None:
-        self._waldump = version.program("pg_waldump")
+        self._version = version
         self._now_ns = now_ns
         self._seen: dict[Path, tuple[Stamps, bool]] = {}
 
@@ -60,14 +59,9 @@ class WriteScan:
         first = _segment_of(start, segments)
         if first is None:
             return True  # recycled: WAL has moved on by more than reading could; or lost
-        # The segments are named because pg_waldump else learns the segment size from whichever file it
-        # finds first, and a preallocated one says nothing.
         last = segments[-1].name
-        command = [str(self._waldump), f"--path={wal}", f"--start={start}", "--rmgr=Transaction", first, last]
         try:
-            with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-            ) as dump:
+            with dumping(self._version, wal, start, first, last, "--rmgr=Transaction") as dump:
                 found = _is_write(dump, wal / first, start.value % segments[0].size)
         except OSError as error:
             raise Unavailable("could not read the compute's WAL", detail=str(error)) from error
@@ -87,18 +81,15 @@ def _segment_of(start: Lsn, segments: Stamps) -> str | None:
     return first if first in names else None
 
 
-def _is_write(dump: subprocess.Popen[str], first: Path, offset: int) -> bool:
+def _is_write(dump: Dump, first: Path, offset: int) -> bool:
     """Read a running pg_waldump up to the first commit. WAL that can't be read may hold one, unless there
     is none at all from `offset` of the segment `first` on: a branch laid out for a moment, never started."""
-    assert dump.stdout is not None
-    assert dump.stderr is not None
-    if any(_COMMIT.search(line) for line in dump.stdout):
-        dump.kill()
+    if any(_COMMIT.search(line) for line in dump.lines()):
         return True
-    complaint = dump.stderr.read()
+    complaint = dump.complaint()
     if re.search(_NO_WAL.format(first=first.name), complaint):
         return not _is_zero(first, offset)
-    return bool(complaint) and _END_OF_WAL.search(complaint) is None
+    return not is_end_of_wal(complaint)
 
 
 def _is_zero(segment: Path, offset: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from neon_compose.errors import Corrupt
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.cut import Cut, copy_cut
-from neon_compose.postgres.wal import PAGE, record_start, segment_name
+from neon_compose.postgres.wal import PAGE, after_page_header, segment_name
 
 SEGMENT = 1 << 20
 
@@ -85,4 +85,4 @@ def test_a_last_segment_of_just_the_bytes_needed_is_enough(wal: Path) -> None:
     ],
 )
 def test_a_record_begins_behind_a_page_header(end: int, start: int) -> None:
-    assert record_start(Lsn(end), SEGMENT) == Lsn(start)
+    assert after_page_header(Lsn(end), SEGMENT) == Lsn(start)

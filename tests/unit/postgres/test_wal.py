@@ -8,7 +8,17 @@ import pytest
 
 from neon_compose.errors import Corrupt
 from neon_compose.model.lsn import Lsn
-from neon_compose.postgres.wal import PAGE, read_record, segment_name, segments_between
+from neon_compose.postgres.wal import (
+    PAGE,
+    after_page_header,
+    before_page_header,
+    claimed_length,
+    read_record,
+    record_end,
+    rest_of_record,
+    segment_name,
+    segments_between,
+)
 
 SEGMENT = 4 << 20
 CHECKPOINT = Lsn(0xBDB4A8)
@@ -87,3 +97,36 @@ def test_a_missing_segment_is_named(tmp_path: Path) -> None:
     with pytest.raises(Corrupt) as caught:
         read_record(tmp_path, 1, CHECKPOINT, SEGMENT)
     assert "000000010000000000000002" in caught.value.detail
+
+
+@pytest.mark.parametrize("start", [0x28, PAGE - 8, PAGE - 64, PAGE, SEGMENT - 8, SEGMENT - 400, SEGMENT])
+@pytest.mark.parametrize("length", [24, 25, 90, 400, PAGE, 3 * PAGE, 40_000])
+def test_the_end_of_a_record_is_told_from_its_length_as_by_reading_it(
+    tmp_path: Path, start: int, length: int
+) -> None:
+    data, position = record(b"x" * (length - 24)), start
+    begin = after_page_header(Lsn(start), SEGMENT)
+    while data:
+        position = after_page_header(Lsn(position), SEGMENT).value
+        room = PAGE - position % PAGE
+        put(tmp_path, position, data[:room])
+        position, data = position + min(room, len(data)), data[room:]
+    expected = read_record(tmp_path, 1, Lsn(start), SEGMENT).end
+    assert record_end(Lsn(start), length, SEGMENT) == expected
+    assert record_end(begin, length, SEGMENT) == expected
+
+
+@pytest.mark.parametrize("page", [0, PAGE, SEGMENT - PAGE, SEGMENT, 3 * SEGMENT])
+def test_a_page_s_first_record_and_its_begin_are_the_same_place(page: int) -> None:
+    first = after_page_header(Lsn(page), SEGMENT)
+    assert before_page_header(first, SEGMENT) == Lsn(page)
+    for inside in (page + 8, first.value + 8, page + PAGE - 8):
+        assert before_page_header(Lsn(inside), SEGMENT) == Lsn(inside)
+        assert after_page_header(Lsn(inside), SEGMENT) == Lsn(inside)
+
+
+def test_a_real_record_and_page_say_how_long_they_are() -> None:
+    page = REAL_PAGE.read_bytes()
+    assert claimed_length(page[CHECKPOINT.value % PAGE :][:4]) == 114
+    assert claimed_length(bytes(4)) == 0
+    assert rest_of_record(page[:24]) == struct.unpack_from("<I", page, 16)[0] * (page[2] & 1)
