@@ -10,7 +10,6 @@ with anything else in it was cut by somebody, and that is an error.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -130,12 +129,3 @@ def missing(folder: WalFolder, number: int) -> Corrupt:
         detail=f'It is not in "{folder.path}"; it holds {folder.begin(number)} and what follows.',
         code="wal_missing",
     )
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes durable, whoever wrote them."""
-    fd = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -247,10 +247,13 @@ def _checked(wal: WalFolder, known: Lsn, upto: Lsn | None, walked: Walked) -> Wa
 
 
 def _damaged(wal: WalFolder, lsn: Lsn, said: str) -> Corrupt:
-    segment = wal.name(wal.number(lsn))
+    begin = after_page_header(lsn, wal.segment_size)
+    number = wal.number(begin)
+    end = record_end(begin, claimed_length(_bytes(wal, begin, 4)), wal.segment_size)
+    further = f' The record there goes on in "{wal.name(number + 1)}".' if end > wal.begin(number + 1) else ""
     return Corrupt(
-        f'WAL segment "{segment}" is damaged at {lsn}',
-        detail=f'In "{wal.path}" no valid record follows there. {said}'.strip(),
+        f'WAL segment "{wal.name(number)}" is damaged at {lsn}',
+        detail=f'In "{wal.path}" no valid record follows there.{further} {said}'.strip(),
         hint="Another copy of this segment, on another safekeeper or in the archive, may be whole.",
         code="wal_damaged",
     )
