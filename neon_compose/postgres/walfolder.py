@@ -56,22 +56,27 @@ class WalFolder:
 
     def files(self) -> dict[int, Path]:
         """The segments there are, by number in order; a complete one before a partial one."""
-        found: dict[int, Path] = {}
-        for timeline, number, path in sorted(self.names(), key=lambda one: one[1]):
-            if timeline != self.timeline or (number in found and path.suffix == PARTIAL):
-                continue
-            if self._counts(path):
-                found[number] = path
-        return found
+        # One that gets its complete name while the folder is listed may be listed under neither, and the
+        # end of WAL would seem to be before it: hence two listings.
+        numbers = {number for _ in range(2) for tli, number, _ in self.names() if tli == self.timeline}
+        seen = {number: next(filter(self._counts, self._either(number)), None) for number in sorted(numbers)}
+        return {number: path for number, path in seen.items() if path is not None}
+
+    def _either(self, number: int) -> tuple[Path, ...]:
+        """Where a segment may be. While we look, a partial one may become complete; never the other way
+        round under a receiver."""
+        return self.complete(number), self.partial(number), self.complete(number)
 
     def _counts(self, path: Path) -> bool:
         try:
             size = path.stat().st_size
             if size == self.segment_size:
                 return True
-            if path.suffix == PARTIAL and size < self.segment_size and not path.read_bytes().strip(b"\0"):
-                return False
-        except FileNotFoundError:  # renamed or removed meanwhile: the next look sees it
+            if path.suffix == PARTIAL and size < self.segment_size:
+                data = path.read_bytes()  # by now it may be of full size
+                if len(data) == self.segment_size or not data.strip(b"\0"):
+                    return len(data) == self.segment_size
+        except FileNotFoundError:
             return False
         raise Corrupt(
             f'WAL segment "{path.name}" has a wrong size',
@@ -81,8 +86,7 @@ class WalFolder:
 
     def open(self, number: int) -> BinaryIO:
         """The segment, whichever name it has. Raises `Corrupt` naming it if it isn't there."""
-        # While we look, a partial one may become complete; never the other way round under a receiver.
-        for path in (self.complete(number), self.partial(number), self.complete(number)):
+        for path in self._either(number):
             try:
                 return path.open("rb")
             except FileNotFoundError:
@@ -108,8 +112,7 @@ class WalFolder:
             raise missing(self, first)
         last = max(files)
         for number in range(first, last):
-            # One that gets its complete name while the folder is listed may be listed under neither.
-            if number not in files and not self.complete(number).exists():
+            if number not in files:
                 raise missing(self, number)
         return last
 

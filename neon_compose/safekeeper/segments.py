@@ -217,7 +217,7 @@ class Segments:
     def trim(self, upto: Lsn) -> list[str]:
         """Remove the complete segments that end by `upto`, but never the last; their names.
 
-        The oldest first, each before the next: a crash leaves no gap.
+        The oldest first, each before the next: a crash leaves no gap. Also while a receiver runs.
         """
         present = self._present()
         gone = [n for n in sorted(present) if self.folder.begin(n + 1) <= upto and n != max(present)]
@@ -237,7 +237,9 @@ class Segments:
                     detail=f'All in "{self.folder.path}" are of timeline {self.folder.timeline}.',
                     code="wal_timeline",
                 )
-            if path != found.setdefault(number, path):
+            found.setdefault(number, path)
+            # In this order: a receiver may rename it while we look.
+            if self.folder.complete(number).exists() and self.folder.partial(number).exists():
                 raise Corrupt(f'WAL segment "{self.folder.name(number)}" is in "{path.parent}" twice')
         return found
 

@@ -267,6 +267,13 @@ def test_a_segment_of_another_timeline_is_an_error_naming_it(segments: Segments)
         segments.settle()
 
 
+def test_a_segment_with_two_names_is_an_error(segments: Segments) -> None:
+    folder = filled(segments).folder
+    folder.partial(FIRST + 2).write_bytes(bytes(SIZE))
+    with pytest.raises(Corrupt, match="twice"):
+        segments.settle()
+
+
 def test_a_partial_segment_before_others_is_an_error(segments: Segments) -> None:
     folder = filled(segments).folder
     folder.complete(FIRST + 1).rename(folder.partial(FIRST + 1))

@@ -1,0 +1,398 @@
+"""One receiver: upstream's pg_receivewal for one branch and term, kept running over a folder of segments.
+
+Owns: verifying the primary, the slot, starting, watching, restarting, ending. Does not do: choosing where to
+start (the folder says, `Segments.seed` or `adopt` put it there), adopting terms, catching up from peers.
+
+Whose WAL comes in: two histories on one timeline look the same on the wire, and the address of a dead
+primary may be another's next moment. So a session asks the server for its branch and term first; and the
+slot that the receiver names bears both, and is made only over that session. A server that took the address
+since has no such slot, and pg_receivewal ends. `--create-slot` would undo this.
+
+What may be acknowledged: pg_receivewal --synchronous syncs the segment before it says "flushed", and what it
+said is what `flushed` gives: the primary's own record of it, read over that same session. Of a receiver
+that has ended nothing is asked: `Segments.settle`, then the walk, say what is there.
+
+How it ends: SIGKILL and reaping, always. It has nothing to finish: what it hasn't synced isn't acknowledged.
+Should the supervisor die, the kernel kills the receiver (setpriv --pdeathsig); should that come too late, the
+folder's lock, which the receiver holds too, keeps the next supervisor out until it is gone.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from neon_compose import disks, log, wait
+from neon_compose.errors import Conflict, DiskFull, NeonError, Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.server import tail
+from neon_compose.postgres.versions import Version
+from neon_compose.safekeeper.segments import Segments
+
+_log = log.get(__name__)
+
+_SHORT_ID = re.compile(r"[0-9a-f]{12}")
+_MAX_NAME_BYTES = 63  # NAMEDATALEN - 1; Postgres truncates longer application names silently
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+_STEADY_S = 10.0  # a receiver that ran that long begins with short pauses again
+_ASKING_S = 5.0
+_REAP_S = 30.0  # one that waits for a dying disk can't be killed sooner
+_REMOVED = re.compile(r"has already been removed|can no longer get changes from replication slot")
+
+_IDENTITY = """
+SELECT current_setting('neon.branch', true), current_setting('neon.term', true), pg_is_in_recovery(),
+       (SELECT timeline_id FROM pg_control_checkpoint()),
+       (SELECT bytes_per_wal_segment FROM pg_control_init())"""
+_SLOT = "SELECT slot_type = 'physical', wal_status FROM pg_replication_slots WHERE slot_name = %s"
+_MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true)"
+_FLUSHED = """
+SELECT w.flush_lsn FROM pg_replication_slots s JOIN pg_stat_replication w ON w.pid = s.active_pid
+WHERE s.slot_name = %s"""
+
+
+class Condition(Enum):
+    """What a receiver is doing."""
+
+    CONNECTING = "connecting"  # verifying the primary, or starting
+    RECEIVING = "receiving"
+    UNREACHABLE = "unreachable"  # the primary doesn't answer, or the stream broke; tried again
+    REFUSED = "refused"  # the server there is not this branch's primary of this term; tried again
+    WAL_GONE = "wal gone"  # the primary no longer has what comes next: to be filled from elsewhere
+    DISK_FULL = "disk full"  # acknowledges nothing; tried again, goes on when there is room
+    FAILED = "failed"  # the folder is damaged, or something unforeseen; tried again
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose WAL is received by whom: a branch in a term, and the member; short ids are in the manifest."""
+
+    branch: UUID
+    short_branch: str
+    term: int
+    member: str
+
+    def __post_init__(self) -> None:
+        assert _SHORT_ID.fullmatch(self.short_branch), self.short_branch
+        assert _SHORT_ID.fullmatch(self.member), self.member
+        assert self.term >= 0
+        assert len(self.name) <= _MAX_NAME_BYTES, self.name
+
+    @property
+    def name(self) -> str:
+        """Of the slot and of the standby, as synchronous_standby_names lists it."""
+        return f"b{self.short_branch}_t{self.term}_{self.member}"
+
+
+@dataclass(frozen=True)
+class Primary:
+    """Where the primary is; `passfile` is in libpq's format, for no secret is ever an argument."""
+
+    host: str
+    port: int
+    user: str
+    passfile: Path | None = None
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """libpq's. A primary that vanishes without a word is given up after some 10 s."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            **({"passfile": str(self.passfile)} if self.passfile else {}),
+            "application_name": name,
+            "connect_timeout": 5,
+            "keepalives_idle": 4,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        }
+
+
+@dataclass(frozen=True)
+class State:
+    """What a receiver is doing, and what made it stop receiving."""
+
+    condition: Condition
+    trouble: NeonError | None = None
+
+
+class Receiver:
+    """See the module. `said` is a file for pg_receivewal's words, not on the disk that the WAL is on.
+
+    `changed` is called with each new state, from the supervising thread; it must not block.
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        segments: Segments,
+        subject: Subject,
+        primary: Primary,
+        said: Path,
+        changed: Callable[[State], None] = lambda _: None,
+    ) -> None:
+        self._version = version
+        self._segments = segments
+        self._subject = subject
+        self._primary = primary
+        self._said = said
+        self._changed = changed
+        self._mutex = threading.Lock()
+        self._ending = threading.Event()
+        self._wake = threading.Event()  # cuts a pause short
+        self._ran = False  # since the folder was settled
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session: psycopg.Connection[tuple[object, ...]] | None = None
+        self._asking = threading.Lock()
+        self._state = State(Condition.CONNECTING)
+        # The thread that starts the receiver must live as long as it: --pdeathsig means that thread.
+        self._thread = threading.Thread(target=self._supervise, name=subject.name, daemon=True)
+
+    @property
+    def state(self) -> State:
+        return State(Condition.STOPPED) if self._ending.is_set() else self._state
+
+    def start(self) -> None:
+        """Begin to receive, from what lies in the settled folder; it must have been seeded."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Try again now: the primary has come up, or there is room on the disk."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End it: on return nothing of it runs, and nobody but the caller changes the folder.
+
+        Raises `Unavailable` if it can't be killed: then the folder is not to be touched.
+        """
+        # From here on the thread neither starts one nor touches the folder. It may still wait for its
+        # session, on which nothing here depends.
+        with self._mutex:
+            self._ending.set()
+            process = self._process
+        self._wake.set()
+        if process is None:
+            return
+        process.kill()
+        try:
+            process.wait(_REAP_S)
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(
+                f'receiver "{self._subject.name}" does not end',
+                detail="It was killed; most likely it waits for its disk.",
+                code="receiver_stuck",
+            ) from error
+
+    def flushed(self) -> Lsn | None:
+        """Up to where WAL is on our disk by the primary's record; None while nothing is received.
+
+        A lower bound: more may be there, and after a restart it begins with a segment again. Waits for the
+        primary, and as long as that is frozen.
+        """
+        if not self._asking.acquire(timeout=_ASKING_S):
+            return None
+        try:
+            session = self._session
+            row = session.execute(_FLUSHED, (self._subject.name,)).fetchone() if session else None
+        except psycopg.Error:
+            return None
+        finally:
+            self._asking.release()
+        return Lsn.parse(str(row[0])) if row and row[0] is not None else None
+
+    # ---- the supervising thread
+
+    def _supervise(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._ending.is_set():
+            began_s = wait.monotonic_s()
+            try:
+                self._receive()
+            except (
+                Exception
+            ) as error:  # whatever it was, the next attempt may do better, and people read of it
+                self._become(_state_after(error))
+            if wait.monotonic_s() - began_s > _STEADY_S:
+                pause_s = _FIRST_PAUSE_S
+            woken = self._wake.wait(pause_s)
+            self._wake.clear()
+            pause_s = _FIRST_PAUSE_S if woken else min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _receive(self) -> None:
+        """One life of pg_receivewal; raises what it ended with."""
+        self._prepare()
+        name = self._subject.name
+        with _connect(self._primary, name) as session:
+            self._verify(session)
+            _ensure_slot(session, name)
+            process = self._spawn()
+            try:
+                if process is not None:
+                    self._watch(process, session)
+            finally:
+                self._end()
+                with self._asking:
+                    self._session = None
+        if process is not None and not self._ending.is_set():
+            raise _Ended(tail(self._said) or f"It exited with {process.returncode}.")
+
+    def _prepare(self) -> None:
+        """Make the folder one that pg_receivewal goes on from where it should."""
+        with self._mutex:
+            if self._ending.is_set():
+                return
+            if self._ran:
+                self._segments.settle()
+                self._ran = False
+            if self._segments.held() is None:
+                raise Conflict(f'"{self._segments.folder.path}" was not seeded', code="not_seeded")
+
+    def _verify(self, session: psycopg.Connection[tuple[object, ...]]) -> None:
+        row = session.execute(_IDENTITY).fetchone()
+        assert row is not None
+        folder, subject = self._segments.folder, self._subject
+        found = dict(zip(("branch", "term", "in recovery", "timeline", "segment size"), row, strict=True))
+        wanted = {
+            "branch": str(subject.branch),
+            "term": str(subject.term),
+            "in recovery": False,
+            "timeline": folder.timeline,
+            "segment size": folder.segment_size,
+        }
+        wrong = [
+            f"{what} {found[what]}, not {wanted[what]}" for what in wanted if found[what] != wanted[what]
+        ]
+        if wrong:
+            raise Conflict(
+                f"{self._primary.host}:{self._primary.port} is not the primary of this branch and term",
+                detail=f"It has {'; '.join(wrong)}.",
+                code="other_primary",
+            )
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """Start it, unless the end was called for. Under the mutex, so `stop` finds it or it never starts."""
+        parameters = self._primary.parameters(self._subject.name)
+        command = [
+            *("setpriv", "--pdeathsig", "KILL", "--"),
+            str(self._version.program("pg_receivewal")),
+            f"--directory={self._segments.folder.path}",
+            f"--dbname={psycopg.conninfo.make_conninfo('', **parameters)}",
+            f"--slot={self._subject.name}",
+            *("--synchronous", "--no-loop", "--no-password"),
+        ]
+        with self._mutex, self._said.open("wb") as said:
+            if self._ending.is_set():
+                return None
+            self._ran = True
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+                pass_fds=[self._segments.lock],
+            )
+            return self._process
+
+    def _watch(
+        self, process: subprocess.Popen[bytes], session: psycopg.Connection[tuple[object, ...]]
+    ) -> None:
+        """Wait for its end, and say when the primary has it as a standby."""
+        name = self._subject.name
+
+        def connected() -> bool:
+            return process.poll() is not None or session.execute(_FLUSHED, (name,)).fetchone() is not None
+
+        wait.until("the receiver to connect", connected, wait.Deadline.after(_LONGEST_PAUSE_S * 2))
+        if process.poll() is None:
+            with self._asking:
+                self._session = session
+            self._become(State(Condition.RECEIVING))
+        process.wait()
+
+    def _end(self) -> None:
+        """Kill and reap."""
+        with self._mutex:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _become(self, state: State) -> None:
+        before, self._state = self._state, state
+        if state.trouble and (before.trouble is None or before.trouble.message != state.trouble.message):
+            _log.warning("%s: %s: %s", self._subject.name, state.trouble.message, state.trouble.detail)
+        if state.condition is not before.condition:
+            self._changed(state)
+
+
+class _Ended(Exception):
+    """pg_receivewal is gone; its last words."""
+
+
+def _connect(primary: Primary, name: str) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(**primary.parameters(f"{name}_watch"), dbname="postgres", autocommit=True)
+
+
+def _ensure_slot(session: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    """Make the slot or find it: the primary keeps WAL for it until we have flushed that."""
+    row = session.execute(_SLOT, (name,)).fetchone()
+    if row is None:
+        session.execute(_MAKE_SLOT, (name,))
+    elif row[0] is not True or row[1] == "lost":
+        raise _wal_gone(f'Its slot "{name}" is lost.')
+
+
+def _wal_gone(said: str) -> Conflict:
+    return Conflict(
+        "the primary no longer has the WAL that comes next here",
+        detail=said,
+        hint="It has to come from another safekeeper or from the archive.",
+        code="wal_gone",
+    )
+
+
+def _state_after(error: Exception) -> State:
+    """What an attempt's end means."""
+    said = str(error).strip()
+    if isinstance(error, _Ended) and _REMOVED.search(said):
+        return State(Condition.WAL_GONE, _wal_gone(said))
+    trouble = (
+        error if isinstance(error, NeonError | OSError) else Unavailable("the receiver ended", detail=said)
+    )
+    about_disk = _DISK.explain(trouble)
+    if about_disk is not None and about_disk.code == "disk_full":
+        return State(Condition.DISK_FULL, _disk_full(said))
+    if about_disk is not None:
+        return State(Condition.FAILED, about_disk)
+    if isinstance(error, Conflict):
+        return State(_REFUSALS.get(error.code, Condition.FAILED), error)
+    if isinstance(error, NeonError):
+        return State(Condition.FAILED, error)
+    if isinstance(error, psycopg.OperationalError | _Ended):
+        return State(Condition.UNREACHABLE, Unavailable("the primary can't be received from", detail=said))
+    return State(Condition.FAILED, Unavailable("the receiver failed", detail=said))
+
+
+def _disk_full(said: str) -> DiskFull:
+    return DiskFull(
+        f"{_DISK.places[0].words} is full",
+        detail=said,
+        hint="Make room on it. Until then commits that wait for this safekeeper don't end; it goes on by "
+        "itself.",
+        code="disk_full",
+    )
+
+
+_DISK = disks.Disks([disks.Place(Path("/"), "the disk of the safekeeper")])
+_REFUSALS = {"other_primary": Condition.REFUSED, "wal_gone": Condition.WAL_GONE}

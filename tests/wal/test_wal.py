@@ -1,0 +1,65 @@
+"""WAL received, cut and walked, with Postgres 17 itself (inside.py has the cases)."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from neon_compose.engine import images
+from tests import scale
+from tests.wal.inside import CASES
+
+HERE = Path(__file__).parent
+ROOT = "/wal"
+
+
+def _archive() -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for path in (HERE.parent / "__init__.py", *HERE.glob("*.py")):
+            tar.add(path, f"wal/{path.relative_to(HERE.parent.parent)}")
+    return raw.getvalue()
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    """What went wrong in each case; all run in one container, without a network."""
+    ours = images.ensure(("pageserver",), lambda *_, **__: None)
+    with closing(docker.from_env(timeout=3600)) as client:
+        container = client.containers.create(
+            ours["pageserver"],
+            entrypoint=["/opt/neon/bin/python", "-m", "tests.wal.inside"],
+            command=["/work", "/small", str(scale.amount(6, 300)), str(scale.seed())],
+            working_dir=ROOT,
+            network_mode="none",
+            init=True,
+            volumes=["/work"],
+            tmpfs={"/small": "size=16m,uid=10001,gid=10001,mode=0700"},
+        )
+        try:
+            container.put_archive("/", _archive())
+            container.start()
+            container.wait()
+            said = container.logs(stdout=False).decode(errors="replace")
+            answer = container.logs(stderr=False).decode(errors="replace")
+        finally:
+            container.remove(v=True, force=True)
+    print(said[-6000:])
+    assert answer, said[-6000:]
+    found: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return found
+
+
+@pytest.mark.docker
+@pytest.mark.chaos
+@pytest.mark.timeout(scale.amount(300, 14400))
+@pytest.mark.parametrize("case", [case.__name__ for case in CASES])
+def test_wal(results: dict[str, Any], case: str) -> None:
+    assert results[case] is None, results[case]
