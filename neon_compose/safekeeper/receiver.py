@@ -19,34 +19,28 @@ folder's lock, which the receiver holds too, keeps the next supervisor out until
 
 from __future__ import annotations
 
-import re
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import psycopg
 
-from neon_compose import disks, log, wait
-from neon_compose.errors import Conflict, DiskFull, NeonError, Unavailable
+from neon_compose import log, wait
+from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.server import tail
 from neon_compose.postgres.versions import Version
+from neon_compose.safekeeper.condition import Condition, Ended, State, state_after, wal_gone
 from neon_compose.safekeeper.segments import Segments
+from neon_compose.safekeeper.subject import Primary, Subject
 
 _log = log.get(__name__)
 
-_SHORT_ID = re.compile(r"[0-9a-f]{12}")
-_MAX_NAME_BYTES = 63  # NAMEDATALEN - 1; Postgres truncates longer application names silently
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _STEADY_S = 10.0  # a receiver that ran that long begins with short pauses again
 _ASKING_S = 5.0
 _REAP_S = 30.0  # one that waits for a dying disk can't be killed sooner
-_REMOVED = re.compile(r"has already been removed|can no longer get changes from replication slot")
 
 _IDENTITY = """
 SELECT current_setting('neon.branch', true), current_setting('neon.term', true), pg_is_in_recovery(),
@@ -57,73 +51,6 @@ _MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, immediately_reserve
 _FLUSHED = """
 SELECT w.flush_lsn FROM pg_replication_slots s JOIN pg_stat_replication w ON w.pid = s.active_pid
 WHERE s.slot_name = %s"""
-
-
-class Condition(Enum):
-    """What a receiver is doing."""
-
-    CONNECTING = "connecting"  # verifying the primary, or starting
-    RECEIVING = "receiving"
-    UNREACHABLE = "unreachable"  # the primary doesn't answer, or the stream broke; tried again
-    REFUSED = "refused"  # the server there is not this branch's primary of this term; tried again
-    WAL_GONE = "wal gone"  # the primary no longer has what comes next: to be filled from elsewhere
-    DISK_FULL = "disk full"  # acknowledges nothing; tried again, goes on when there is room
-    FAILED = "failed"  # the folder is damaged, or something unforeseen; tried again
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Whose WAL is received by whom: a branch in a term, and the member; short ids are in the manifest."""
-
-    branch: UUID
-    short_branch: str
-    term: int
-    member: str
-
-    def __post_init__(self) -> None:
-        assert _SHORT_ID.fullmatch(self.short_branch), self.short_branch
-        assert _SHORT_ID.fullmatch(self.member), self.member
-        assert self.term >= 0
-        assert len(self.name) <= _MAX_NAME_BYTES, self.name
-
-    @property
-    def name(self) -> str:
-        """Of the slot and of the standby, as synchronous_standby_names lists it."""
-        return f"b{self.short_branch}_t{self.term}_{self.member}"
-
-
-@dataclass(frozen=True)
-class Primary:
-    """Where the primary is; `passfile` is in libpq's format, for no secret is ever an argument."""
-
-    host: str
-    port: int
-    user: str
-    passfile: Path | None = None
-
-    def parameters(self, name: str) -> dict[str, Any]:
-        """libpq's. A primary that vanishes without a word is given up after some 10 s."""
-        return {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            **({"passfile": str(self.passfile)} if self.passfile else {}),
-            "application_name": name,
-            "connect_timeout": 5,
-            "keepalives_idle": 4,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-        }
-
-
-@dataclass(frozen=True)
-class State:
-    """What a receiver is doing, and what made it stop receiving."""
-
-    condition: Condition
-    trouble: NeonError | None = None
 
 
 class Receiver:
@@ -221,7 +148,7 @@ class Receiver:
             except (
                 Exception
             ) as error:  # whatever it was, the next attempt may do better, and people read of it
-                self._become(_state_after(error))
+                self._become(state_after(error))
             if wait.monotonic_s() - began_s > _STEADY_S:
                 pause_s = _FIRST_PAUSE_S
             woken = self._wake.wait(pause_s)
@@ -244,7 +171,7 @@ class Receiver:
                 with self._asking:
                     self._session = None
         if process is not None and not self._ending.is_set():
-            raise _Ended(tail(self._said) or f"It exited with {process.returncode}.")
+            raise Ended(tail(self._said) or f"It exited with {process.returncode}.")
 
     def _prepare(self) -> None:
         """Make the folder one that pg_receivewal goes on from where it should."""
@@ -336,10 +263,6 @@ class Receiver:
             self._changed(state)
 
 
-class _Ended(Exception):
-    """pg_receivewal is gone; its last words."""
-
-
 def _connect(primary: Primary, name: str) -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(**primary.parameters(f"{name}_watch"), dbname="postgres", autocommit=True)
 
@@ -350,49 +273,4 @@ def _ensure_slot(session: psycopg.Connection[tuple[object, ...]], name: str) -> 
     if row is None:
         session.execute(_MAKE_SLOT, (name,))
     elif row[0] is not True or row[1] == "lost":
-        raise _wal_gone(f'Its slot "{name}" is lost.')
-
-
-def _wal_gone(said: str) -> Conflict:
-    return Conflict(
-        "the primary no longer has the WAL that comes next here",
-        detail=said,
-        hint="It has to come from another safekeeper or from the archive.",
-        code="wal_gone",
-    )
-
-
-def _state_after(error: Exception) -> State:
-    """What an attempt's end means."""
-    said = str(error).strip()
-    if isinstance(error, _Ended) and _REMOVED.search(said):
-        return State(Condition.WAL_GONE, _wal_gone(said))
-    trouble = (
-        error if isinstance(error, NeonError | OSError) else Unavailable("the receiver ended", detail=said)
-    )
-    about_disk = _DISK.explain(trouble)
-    if about_disk is not None and about_disk.code == "disk_full":
-        return State(Condition.DISK_FULL, _disk_full(said))
-    if about_disk is not None:
-        return State(Condition.FAILED, about_disk)
-    if isinstance(error, Conflict):
-        return State(_REFUSALS.get(error.code, Condition.FAILED), error)
-    if isinstance(error, NeonError):
-        return State(Condition.FAILED, error)
-    if isinstance(error, psycopg.OperationalError | _Ended):
-        return State(Condition.UNREACHABLE, Unavailable("the primary can't be received from", detail=said))
-    return State(Condition.FAILED, Unavailable("the receiver failed", detail=said))
-
-
-def _disk_full(said: str) -> DiskFull:
-    return DiskFull(
-        f"{_DISK.places[0].words} is full",
-        detail=said,
-        hint="Make room on it. Until then commits that wait for this safekeeper don't end; it goes on by "
-        "itself.",
-        code="disk_full",
-    )
-
-
-_DISK = disks.Disks([disks.Place(Path("/"), "the disk of the safekeeper")])
-_REFUSALS = {"other_primary": Condition.REFUSED, "wal_gone": Condition.WAL_GONE}
+        raise wal_gone(f'Its slot "{name}" is lost.')

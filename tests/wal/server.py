@@ -22,8 +22,10 @@ from neon_compose.postgres.control import ControlFile, DbState
 from neon_compose.postgres.server import ADMIN, Cluster
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.safekeeper.receiver import Condition, Primary, Receiver, Subject
+from neon_compose.safekeeper.condition import Condition
+from neon_compose.safekeeper.receiver import Receiver
 from neon_compose.safekeeper.segments import Segments
+from neon_compose.safekeeper.subject import Primary, Subject
 
 V17 = version(17)
 SEGMENT = 1 << 20  # small, so that every test goes through many

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from neon_compose.safekeeper.receiver import Subject
+from neon_compose.safekeeper.subject import Subject
 
 BRANCH = UUID("01900000-0000-7000-8000-00000000000b")
 
