@@ -67,7 +67,7 @@ def walk(
 
     Raises `Corrupt`, naming segment and LSN, if WAL ends before `known`, or a segment is missing that isn't
     the next one; `Invalid` if no record begins at `start`. `upto` normalises: the end of the walk is the
-    end of the last record that is whole at `upto`.
+    end of the last record that is whole at `upto`. Of WAL that is being received, only `end` counts.
     """
     known = max(known or start, start)
     stretch = _Stretch.find(wal, start)
@@ -117,6 +117,8 @@ def find_time(version: Version, wal: WalFolder, start: Lsn, upto: Lsn, moment: d
     That is the rule of recovery_target_time; it holds for a clock that was set back too, as the commits
     come in WAL. `upto` is the end of a record to which the WAL walks. Raises `Corrupt` if it doesn't.
     """
+    if upto <= start:
+        return Found(None, None, None)
     stretch = _Stretch.find(wal, start)
     seen: list[datetime] = []
     with stretch.dumping(version, upto, "--rmgr=Transaction") as dump:

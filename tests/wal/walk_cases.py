@@ -13,7 +13,7 @@ from neon_compose.errors import Corrupt, Invalid
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.wal import PAGE
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import Stop, find_time, normalise, walk
+from neon_compose.postgres.walk import Found, Stop, find_time, normalise, walk
 from neon_compose.safekeeper.segments import Segments
 from tests.wal.place import INSERT, STANDBY, Place, await_flushed, end_of, raises
 from tests.wal.server import (
@@ -258,6 +258,7 @@ def a_time_is_where_no_later_commit_is_included(place: Place) -> None:
             home = place.home / f"at{number}-{rows}"
             if number in (1, 4, 8):
                 assert rows_replayed(place.template, segments, answer.lsn, home) == set(range(1, rows + 1))
+    assert find_time(V17, wal, end, end, times[0]) == Found(None, None, None)
     wal = copied(place, segments, "flipped")
     middle = find_time(V17, wal, redo, end, times[4]).lsn
     assert middle is not None
