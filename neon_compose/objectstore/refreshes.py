@@ -68,8 +68,8 @@ def begin_refresh(store: ObjectStore) -> Refresh:
     return refresh
 
 
-def commit_refresh(store: ObjectStore, refresh: Refresh, cluster: Cluster, lsn: Lsn) -> Manifest:
-    """Make `main` the branch `refresh` names, on its layer, which is there and durable; returns it.
+def commit_refresh(store: ObjectStore, refresh: Refresh, cluster: Cluster, lsn: Lsn) -> None:
+    """Make `main` the branch `refresh` names, on its layer, which is there and durable.
 
     Raises `Conflict` code "branch_in_use" if a pg came to write to main meanwhile.
     """
@@ -79,7 +79,6 @@ def commit_refresh(store: ObjectStore, refresh: Refresh, cluster: Cluster, lsn: 
     cas.put_once(store, manifest_key(refresh.branch_id), made)
     cas.update(store, manifest_key(read_branch(store, MAIN).branch_id), Manifest, _succeeded_by(made))
     settle_refresh(store)
-    return read_branch(store, MAIN)
 
 
 def settle_refresh(store: ObjectStore) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Any
 import docker
 import pytest
 
-from neon_compose.compute.paths import SHIM_IN_CONTAINER
 from neon_compose.engine import images
+from tests.boxed import archive, shim_of
 from tests.moment import inside
 
 HERE = Path(__file__).parent
@@ -21,29 +19,6 @@ TESTS = HERE.parent
 INSIDE = "/moment"
 _STEPS = ("make", "redo_once")  # of other scenarios
 _PARTS = ("moment", "power")  # of the tests, whose modules inside.py imports
-
-
-def _archive(files: dict[str, bytes]) -> bytes:
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    return raw.getvalue()
-
-
-def _shim_of(client: docker.DockerClient, image: str) -> bytes:
-    """The library that computes run with."""
-    container = client.containers.create(image, command=["true"])
-    try:
-        stream, _ = container.get_archive(str(SHIM_IN_CONTAINER))
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-            file = tar.extractfile(SHIM_IN_CONTAINER.name)
-            assert file is not None
-            return file.read()
-    finally:
-        container.remove(v=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +33,7 @@ def world() -> Iterator[Any]:
                 for part in _PARTS
                 for path in (TESTS / part).glob("*.py")
             },
-            "moment/shim.so": _shim_of(client, ours["compute"]),
+            "moment/shim.so": shim_of(client, ours["compute"]),
         }
         container = client.containers.create(
             ours["pageserver"],
@@ -69,7 +44,7 @@ def world() -> Iterator[Any]:
             volumes=["/work"],
         )
         try:
-            container.put_archive("/", _archive(files))
+            container.put_archive("/", archive(files))
             container.start()
             run(container, "make")
             yield container

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,36 +10,13 @@ from pathlib import Path
 import docker
 import pytest
 
-from neon_compose.compute.paths import SHIM_IN_CONTAINER
 from neon_compose.engine import images
 from tests import scale
+from tests.boxed import archive, shim_of
 from tests.power import branch
 
 HERE = Path(__file__).parent
 INSIDE = "/power"
-
-
-def _archive(files: dict[str, bytes]) -> bytes:
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    return raw.getvalue()
-
-
-def _shim_of(client: docker.DockerClient, image: str) -> bytes:
-    """The library that computes run with."""
-    container = client.containers.create(image, command=["true"])
-    try:
-        stream, _ = container.get_archive(str(SHIM_IN_CONTAINER))
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-            file = tar.extractfile(SHIM_IN_CONTAINER.name)
-            assert file is not None
-            return file.read()
-    finally:
-        container.remove(v=True)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +37,7 @@ def test_postgres_recovers_every_committed_row_from_any_power_cut(
     files = {
         "power/tests/__init__.py": b"",
         **{f"power/tests/power/{path.name}": path.read_bytes() for path in HERE.glob("*.py")},
-        "power/shim.so": _shim_of(client, ours["compute"]),
+        "power/shim.so": shim_of(client, ours["compute"]),
         "power/recorder.so": branch.build_recorder(tmp_path).read_bytes(),
     }
     numbers = (scale.amount(40, 2000), scale.amount(300, 3000), scale.seed())
@@ -76,7 +51,7 @@ def test_postgres_recovers_every_committed_row_from_any_power_cut(
         volumes=["/work"],
     )
     try:
-        container.put_archive("/", _archive(files))
+        container.put_archive("/", archive(files))
         container.start()
         status = container.wait()["StatusCode"]
         said = container.logs().decode(errors="replace")
