@@ -20,6 +20,7 @@ durable      files that commit by rename
 disks        a full or failing disk in words that name the volume
 model        nouns: names, ids, LSNs, sources, states. Frozen, no I/O
 postgres     what we know of Postgres's own files and programs
+terms        who may write to a branch, and what is committed: the safekeepers' protocol, pure
 layer        our formats: layer file, index, branch map, overlay, meta archive
 objectstore  where documents and layers live; manifests by compare-and-swap
 wire         messages between controller and pageserver, and the typed client
@@ -28,7 +29,7 @@ controller   which containers should exist: desired, observe, plan, execute
 compute      layout, gate and settings of a compute; a library of the pageserver
 api          REST on :3000: parse, call one function, render
 pageserver   one per storage: branches, imports, opening computes
-safekeeper   durable WAL: terms, promises and what a majority of members has committed
+safekeeper   durable WAL of running branches: state, segments, receivers
 cli          the command line; HTTP only, but for up, down, logs, doctor and psql
 """
 

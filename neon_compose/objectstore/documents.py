@@ -19,6 +19,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from neon_compose.model.lsn import Lsn
+from neon_compose.terms.register import Register
 
 FORMAT = 1
 
@@ -159,6 +160,7 @@ class Manifest:
     deleted: datetime | None = None  # a fence: no change is made to a deleted branch
     cluster: Cluster | None = None  # None: the storage's first
     successor: UUID | None = None  # the branch that has the name now, after a refresh
+    register: Register | None = None  # terms and safekeepers; None: no safekeeper ever had its WAL
     format: int = FORMAT
 
     @property

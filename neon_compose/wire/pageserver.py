@@ -112,11 +112,13 @@ class Leftover(_Response):
 
 
 class PrepareRequest(_Request):
-    """`from_*` make the branch when it isn't there; without them it must be there."""
+    """`from_*` make the branch when it isn't there; without them it must be there. `durability` goes into the
+    command: whom a commit waits for."""
 
     branch: str
     from_branch: str | None = None
     from_snapshot: str | None = None
+    durability: Durability = Durability.LOCAL
 
 
 class Prepared(_Response):
@@ -155,7 +157,10 @@ class LaidOut(_Response):
 
 
 class OpenRequest(_Request):
+    """`host` is where safekeepers reach the compute: its pod's address in the stack's network."""
+
     generation: str
+    host: str = ""
     port: int = Field(ge=1, le=65535)
     wait_s: float = Field(default=60.0, gt=0, le=3600)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.members import Report
-from neon_compose.safekeeper.terms import Decided
+from neon_compose.terms.members import Report
+from neon_compose.terms.register import Decided
 from tests.model.rules import Rules, Scope
 from tests.model.state import Interned, Node, Term, identity, seats
 

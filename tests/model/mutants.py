@@ -1,6 +1,6 @@
 """The rules broken one at a time, each in a scope in which the unbroken rules hold.
 
-The numbers are those of the invariants in neon_compose/safekeeper/terms.py.
+The numbers are those of the invariants in neon_compose/terms/register.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from uuid import UUID
 
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members, terms
-from neon_compose.safekeeper.history import History, Log
-from neon_compose.safekeeper.members import Answer, Copy, Cut, Member, Promise, Record, Report, Step
-from neon_compose.safekeeper.terms import Claim, Decided, Register
+from neon_compose.terms import members
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History, Log
+from neon_compose.terms.members import Answer, Copy, Cut, Member, Promise, Record, Report, Step
+from neon_compose.terms.register import Claim, Decided, Register
 from tests.model.rules import Rules, Scope
 
 

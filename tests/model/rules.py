@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members, terms
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Answer, Member, Report, Step
-from neon_compose.safekeeper.terms import Claim, Decided, Register
+from neon_compose.terms import members
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Answer, Member, Report, Step
+from neon_compose.terms.register import Claim, Decided, Register
 
 
 @dataclass(frozen=True)

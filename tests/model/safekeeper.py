@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from neon_compose.errors import NeonError
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Copy, Cut, Member, Promise, Record
+from neon_compose.terms import members
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Copy, Cut, Member, Promise, Record
 from tests.model.rules import Rules, Scope
 from tests.model.state import Node, Term, Wal, put, said
 

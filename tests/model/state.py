@@ -9,8 +9,8 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Answer, Member, Report
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Answer, Member, Report
 
 X = TypeVar("X")
 Wal = tuple[int, ...]

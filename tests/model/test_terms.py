@@ -2,7 +2,7 @@
 
 The unbroken rules hold in each scope; each rule broken is found out in one of the same scopes. What this
 doesn't show: more seats, terms, LSNs and losses than a scope has, trimmed WAL, and records that end in the
-middle of what was flushed (tests/unit/safekeeper has both).
+middle of what was flushed (tests/unit/terms has both).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import replace
 import pytest
 
 from neon_compose.errors import Corrupt
-from neon_compose.safekeeper import members, terms
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Copy, Member
+from neon_compose.terms import members
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Copy, Member
 from tests import scale
 from tests.model.checker import Counterexample, check
 from tests.model.mutants import MUTANTS, UNBROKEN, Mutant

@@ -20,10 +20,11 @@ from itertools import product
 
 from neon_compose.errors import Conflict, NeonError, Unavailable
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members, terms
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Answer
-from neon_compose.safekeeper.terms import Claim, Decided, Register
+from neon_compose.terms import members
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Answer
+from neon_compose.terms.register import Claim, Decided, Register
 from tests.model.checker import Event
 from tests.model.commits import Commits
 from tests.model.judge import bytes_of, lost

@@ -169,12 +169,22 @@ MUTANTS = (
         "								 MAP_SHARED | MAP_ANONYMOUS, -1, 0);",
         "								 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);",
     ),
-    mutant(
+    Mutant(
         "threads aren't kept apart",
         "test_threads",
-        "overlay.c",
-        "	pthread_mutex_lock(&threads[which]);",
-        "	pthread_mutex_trylock(&threads[which]);",
+        (
+            Edit(
+                "overlay.c",
+                "	pthread_mutex_lock(&threads[which]);",
+                "	pthread_mutex_trylock(&threads[which]);",
+            ),
+            # Only time between lock and unlock, without which two threads rarely meet there.
+            Edit(
+                "overlay.c",
+                "	if (change_lock(overlay, which, F_WRLCK))\n		return true;",
+                "	if (change_lock(overlay, which, F_WRLCK))\n		return usleep(300), true;",
+            ),
+        ),
     ),
     mutant(
         "a sync of the overlay that failed is forgotten",

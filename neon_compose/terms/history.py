@@ -1,8 +1,9 @@
 """Whose WAL a log holds: the terms that wrote it, and where each began.
 
 A *history* is what makes two logs comparable. Within a term all WAL comes from one compute (invariant 1 in
-`terms`), so WAL at one LSN is the same bytes wherever the histories agree up to there, and can't be relied on
-to be where they don't: computes of two terms write different bytes at the same LSN, on the same timeline.
+`register`), so WAL at one LSN is the same bytes wherever the histories agree up to there, and can't be
+relied on to be where they don't: computes of two terms write different bytes at the same LSN, on the same
+timeline.
 
 Invariant: entries have rising terms and starts that never fall, and the last one is open-ended.
 """
@@ -51,7 +52,7 @@ class History:
         """The terms that a log with this history and this end has reached.
 
         One that starts exactly at the end counts: holding all that a term began with is holding its first,
-        empty, entry (invariant 6 in `terms`).
+        empty, entry (invariant 6 in `register`).
         """
         return History(tuple(one for one in self.starts if one.start <= end))
 

@@ -68,8 +68,8 @@ from uuid import UUID
 
 from neon_compose.errors import Bug, Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.history import History, Position
-from neon_compose.safekeeper.members import Answer, Member, Report
+from neon_compose.terms.history import History, Position
+from neon_compose.terms.members import Answer, Member, Report
 
 Seats = tuple[UUID | None, ...]
 

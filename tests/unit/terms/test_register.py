@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from neon_compose.errors import Bug, Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members, terms
-from neon_compose.safekeeper.history import History, Log
-from neon_compose.safekeeper.members import Answer, Member, Report
-from neon_compose.safekeeper.terms import Claim, Decided, Missing, Register
-from tests.unit.safekeeper.samples import MOST_LSN, family, history, member
+from neon_compose.terms import members
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History, Log
+from neon_compose.terms.members import Answer, Member, Report
+from neon_compose.terms.register import Claim, Decided, Missing, Register
+from tests.unit.terms.samples import MOST_LSN, family, history, member
 
 A, B, C, D = (UUID(int=number) for number in range(1, 5))
 SEATS = (A, B, C)

@@ -3,7 +3,7 @@
 Each function returns the state that must be durable before anything else happens: before the answer is sent,
 the next step is begun, a receiver is started. `next_step` and `after` are a plan and its effect, one durable
 change at a time, so that a crash between any two leaves a state that `next_step` goes on from. The invariants
-cited by number are in `terms`.
+cited by number are in `register`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from neon_compose.errors import Conflict, Corrupt
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.history import History, Log
+from neon_compose.terms.history import History, Log
 
 
 @dataclass(frozen=True)

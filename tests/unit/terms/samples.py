@@ -7,8 +7,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.history import History, TermStart
-from neon_compose.safekeeper.members import Member
+from neon_compose.terms.history import History, TermStart
+from neon_compose.terms.members import Member
 
 MOST_TERMS = 6
 MOST_LSN = 8

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from neon_compose.errors import Conflict, Corrupt
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper import members
-from neon_compose.safekeeper.history import History
-from neon_compose.safekeeper.members import Copy, Cut, Member, Promise, Record, Report
-from tests.unit.safekeeper.samples import MOST_LSN, bytes_of, family, history, member
+from neon_compose.terms import members
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Copy, Cut, Member, Promise, Record, Report
+from tests.unit.terms.samples import MOST_LSN, bytes_of, family, history, member
 
 
 @st.composite

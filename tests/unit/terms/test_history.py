@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from neon_compose.errors import Bug
 from neon_compose.model.lsn import Lsn
-from neon_compose.safekeeper.history import History, Log, Position
-from tests.unit.safekeeper.samples import MOST_LSN, bytes_of, family, histories, history
+from neon_compose.terms.history import History, Log, Position
+from tests.unit.terms.samples import MOST_LSN, bytes_of, family, histories, history
 
 ends = st.integers(0, MOST_LSN).map(Lsn)
 
