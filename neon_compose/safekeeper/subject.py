@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-_SHORT_ID = re.compile(r"[0-9a-f]{12}")
-_MAX_NAME_BYTES = 63  # NAMEDATALEN - 1; Postgres truncates longer application names silently
+from neon_compose.terms.names import standby_name
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose WAL is received by whom: a branch in a term, and the member; short ids are in the manifest."""
+    """Whose WAL is received by whom: a branch in a term, and the member that receives."""
 
     branch: UUID
-    short_branch: str
     term: int
-    member: str
-
-    def __post_init__(self) -> None:
-        assert _SHORT_ID.fullmatch(self.short_branch), self.short_branch
-        assert _SHORT_ID.fullmatch(self.member), self.member
-        assert self.term >= 0
-        assert len(self.name) <= _MAX_NAME_BYTES, self.name
+    member: UUID
 
     @property
     def name(self) -> str:
         """Of the slot and of the standby, as synchronous_standby_names lists it."""
-        return f"b{self.short_branch}_t{self.term}_{self.member}"
+        return standby_name(self.branch, self.term, self.member)
 
 
 @dataclass(frozen=True)

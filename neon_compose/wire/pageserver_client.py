@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from neon_compose.errors import NeonError, TimedOut, Unavailable, from_problem, sentence
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import Fetch, FetchRequest
@@ -35,6 +34,7 @@ from neon_compose.wire.pageserver import (
     Snapshot,
     StorageStatus,
 )
+from neon_compose.wire.replies import raise_problem, unreachable
 
 _CALL_S = 60.0
 _LOOK_S = 10.0  # for what only reads
@@ -191,8 +191,8 @@ class PageserverClient:
         try:
             response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
         except httpx.HTTPError as error:
-            raise _unreachable(self._http.base_url, error) from error
-        _raise_problem(response)
+            raise unreachable("pageserver", self._http.base_url, error) from error
+        raise_problem(response)
         return response
 
     def _stream(
@@ -217,28 +217,7 @@ class PageserverClient:
             ) as response:
                 if response.is_error:
                     response.read()
-                _raise_problem(response)
+                raise_problem(response)
                 yield from ndjson.decode(response.iter_lines())
         except httpx.HTTPError as error:
-            raise _unreachable(self._http.base_url, error) from error
-
-
-def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> NeonError:
-    if isinstance(error, httpx.ReadTimeout):
-        return TimedOut(f"the pageserver at {url} gave no answer in time", code="pageserver_slow")
-    sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
-    return Unavailable(
-        f"the pageserver at {url} does not answer",
-        detail=f"{type(error).__name__}: {sentence(error)}",
-        code="pageserver_cut_off" if sent else "pageserver_down",
-    )
-
-
-def _raise_problem(response: httpx.Response) -> None:
-    if not response.is_error:
-        return
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = {"title": f"HTTP status {response.status_code}", "detail": response.text[:500]}
-    raise from_problem(problem if isinstance(problem, dict) else {})
+            raise unreachable("pageserver", self._http.base_url, error) from error

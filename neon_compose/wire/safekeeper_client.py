@@ -1,0 +1,174 @@
+"""The typed client of a safekeeper: one method per call, problems become errors.
+
+Nothing answering is `Unavailable`, no answer in time `TimedOut`. Every call may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel
+
+from neon_compose.errors import Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Answer
+from neon_compose.wire.replies import raise_problem, unreachable
+from neon_compose.wire.safekeeper import (
+    PORT,
+    AdoptRequest,
+    AnswerOut,
+    BranchStatus,
+    CommitRequest,
+    EnrolQuery,
+    Peer,
+    PromiseRequest,
+    ReceiverRequest,
+    SafekeeperStatus,
+    TrimRequest,
+    starts_of,
+)
+
+_WHAT = "safekeeper"
+_CALL_S = 60.0  # a promise kills a receiver, settles its segment and walks it
+_LOOK_S = 10.0  # for what only reads
+_COPY_S = 600.0  # adopting copies what is missing from peers
+_CONNECT_S = 2.0  # one that is down must not hold up a majority of others
+
+
+def address(host: str) -> str:
+    """The base URL of the safekeeper that has this name in the stack's network."""
+    return f"http://{host}:{PORT}"
+
+
+class SafekeeperClient:
+    """Calls to one safekeeper; thread-safe, keeps its connections open. `transport` is the test seam."""
+
+    def __init__(self, base_url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
+            transport=transport,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> SafekeeperClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ---- looking
+
+    def healthy(self) -> bool:
+        """Whether it answers; needs no token."""
+        try:
+            return self._http.get("/healthz", timeout=2.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def status(self) -> SafekeeperStatus:
+        return SafekeeperStatus.model_validate(self._send("GET", "/status", timeout_s=_LOOK_S).json())
+
+    def branch(self, branch: UUID) -> BranchStatus:
+        """Raises `NotFound` code "no_branch"."""
+        return self._status("GET", _path(branch), timeout_s=_LOOK_S)
+
+    def wal(self, branch: UUID, start: Lsn, end: Lsn) -> Iterator[bytes]:
+        """The bytes [start, end), in pieces; raises `Unavailable` if they end early. Nothing is asked before
+        the first piece is."""
+        params = {"start": str(start), "end": str(end)}
+        left = end.value - start.value
+        try:
+            with self._http.stream("GET", f"/v1{_path(branch)}/wal", params=params) as response:
+                if response.is_error:
+                    response.read()
+                raise_problem(response)
+                for piece in response.iter_raw():
+                    left -= len(piece)
+                    yield piece
+        except httpx.HTTPError as error:
+            raise unreachable(_WHAT, self._http.base_url, error) from error
+        if left:
+            raise Unavailable(f"the safekeeper at {self._http.base_url} gave {left} bytes of WAL too few")
+
+    # ---- the term protocol (neon_compose.terms says what each means)
+
+    def enrol(self, branch: UUID, query: EnrolQuery, before: bytes) -> BranchStatus:
+        """`before` is the WAL of the segment of `query.oldest` up to there."""
+        return self._status("PUT", _path(branch), before, params=query.model_dump(), timeout_s=_CALL_S)
+
+    def promise(self, branch: UUID, term: int) -> Answer:
+        response = self._send("POST", f"{_path(branch)}/promise", PromiseRequest(term=term))
+        return AnswerOut.model_validate(response.json()).answer()
+
+    def adopt(self, branch: UUID, history: History, peers: Sequence[Peer]) -> BranchStatus:
+        body = AdoptRequest(history=starts_of(history), peers=list(peers))
+        return self._status("POST", f"{_path(branch)}/adopt", body, timeout_s=_COPY_S)
+
+    def receive(self, branch: UUID, request: ReceiverRequest) -> BranchStatus:
+        """Repeated, it has the receiver try again at once."""
+        body = request.model_dump(mode="json") | {"password": request.password.get_secret_value()}
+        return self._status("PUT", f"{_path(branch)}/receiver", body)
+
+    def stop_receiving(self, branch: UUID) -> None:
+        self._send("DELETE", f"{_path(branch)}/receiver")
+
+    def commit(self, branch: UUID, term: int, lsn: Lsn) -> None:
+        self._send("POST", f"{_path(branch)}/commit", CommitRequest(term=term, lsn=str(lsn)))
+
+    def trim(self, branch: UUID, needed: Lsn) -> BranchStatus:
+        return self._status("POST", f"{_path(branch)}/trim", TrimRequest(needed=str(needed)))
+
+    def delete(self, branch: UUID) -> None:
+        self._send("DELETE", _path(branch))
+
+    # ---- transport
+
+    def _status(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | dict[str, Any] | bytes | None = None,
+        params: dict[str, Any] | None = None,
+        timeout_s: float = _CALL_S,
+    ) -> BranchStatus:
+        return BranchStatus.model_validate(self._send(method, path, body, params, timeout_s).json())
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | dict[str, Any] | bytes | None = None,
+        params: dict[str, Any] | None = None,
+        timeout_s: float = _CALL_S,
+    ) -> httpx.Response:
+        if isinstance(body, BaseModel):
+            body = body.model_dump(mode="json")
+        try:
+            response = self._http.request(
+                method,
+                f"/v1{path}",
+                content=body if isinstance(body, bytes) else None,
+                json=body if isinstance(body, dict) else None,
+                params=params,
+                timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
+            )
+        except httpx.HTTPError as error:
+            raise unreachable(_WHAT, self._http.base_url, error) from error
+        raise_problem(response)
+        return response
+
+
+def _path(branch: UUID) -> str:
+    return f"/branches/{branch}"
