@@ -38,13 +38,23 @@ _SETTING_LINE = re.compile(r"\s*([A-Za-z_][\w$.]*)")
 _EMPTY_FILES = ("pg_ident.conf", _AUTO_CONF)
 
 
-def container_command(version: Version, tip: UUID, mode: str = "local") -> list[str]:
-    """The whole command of a compute container over `tip`.
+def gate_hba(safekeepers: Iterable[str]) -> str:
+    """Who gets in before the gate opens; `safekeepers` are addresses that WAL is received from."""
+    return GATE_HBA + "".join(
+        f"host {what} {ADMIN} {address}/32 scram-sha-256\n"
+        for address in safekeepers
+        for what in ("all", "replication")
+    )
+
+
+def container_command(version: Version, tip: UUID, own: Mapping[str, str]) -> list[str]:
+    """The whole command of a compute container over `tip`; `own` are settings of this compute that nothing
+    may undo.
 
     env sets the preload for postgres alone: Docker's init, the container's first process, goes without.
     """
     environment = shim_environment(
-        SHIM_IN_CONTAINER, INSIDE, MAPS_IN_CONTAINER / f"{tip}.map", LAYERS_IN_CONTAINER, mode
+        SHIM_IN_CONTAINER, INSIDE, MAPS_IN_CONTAINER / f"{tip}.map", LAYERS_IN_CONTAINER, "local"
     )
     pinned = {
         "config_file": INSIDE.data / "postgresql.conf",
@@ -52,6 +62,7 @@ def container_command(version: Version, tip: UUID, mode: str = "local") -> list[
         "ident_file": INSIDE.data / "pg_ident.conf",
         "unix_socket_directories": INSIDE.run,
         **conf.PINNED,
+        **own,
     }
     return [
         "/usr/bin/env",

@@ -1,10 +1,11 @@
 """The gate: a started compute lets clients in only once it is known to be what it should be.
 
-Until then pg_hba admits neon_admin over the Unix socket alone. What is checked:
+Until then pg_hba admits neon_admin over the Unix socket alone, and safekeepers. What is checked:
   - it is its branch's cluster (system identifier);
   - it stands at the checkpoint its control file promised before the start, or at a later one that it has
     made itself since: crash recovery that ended short, or a server over other files, fails here;
-  - in the first run over a branch opened at a moment, recovery ended exactly there (moment.py).
+  - in the first run over a branch opened at a moment, recovery ended exactly there (moment.py);
+  - if commits wait for safekeepers, a majority of those has all WAL there is.
 Then pg_hba is replaced and reloaded. The postmaster, on SIGHUP, re-reads its settings, signals its
 children and loads pg_hba in one go before it accepts another connection; so once the load time seen by
 our own session has changed, the next client meets the open pg_hba.
@@ -14,7 +15,7 @@ A kill -9 between any two steps leaves a closed gate or an open one, and `open` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.server import ADMIN
 
 _RELOAD_S = 10.0
+_RECEIVED_S = 60.0
 _LONGEST_PAUSE_S = 0.005  # a start takes about 40 ms: pauses may cost a tenth of that
 _STATUS_LINE, _READY = 7, "ready"  # LOCK_FILE_LINE_PM_STATUS of miscadmin.h, PM_STATUS_READY
 _CONNECT_S = 2
@@ -39,6 +41,10 @@ _STANDING = """
 SELECT s.system_identifier, c.checkpoint_lsn::text, c.checkpoint_time, pg_postmaster_start_time(),
        pg_current_wal_lsn()::text, pg_conf_load_time()
 FROM pg_control_system() s, pg_control_checkpoint() c"""
+
+_RECEIVED = """
+SELECT coalesce(array_agg(application_name::text), '{{}}') FROM pg_stat_replication
+WHERE application_name IN ({names}) AND flush_lsn >= '{end}'"""
 
 
 class Session(Protocol):
@@ -188,6 +194,32 @@ def _check_moment(found: Standing, moment: Moment) -> None:
         f"{moment.end} is damaged there, or no record ends at {moment.end}.",
         hint="Clients are not let in; nothing was discarded.",
         code="not_at_moment",
+    )
+
+
+def waits_for_standbys(session: Session) -> bool:
+    """Whether its commits wait for safekeepers."""
+    return bool(session.row("SELECT current_setting('synchronous_standby_names')")[0])
+
+
+def wait_until_received(session: Session, standbys: Sequence[str], needed: int) -> None:
+    """Wait until `needed` of the standbys have flushed all WAL there is now, the checkpoint that ended
+    recovery with it. Raises `TimedOut` saying who has."""
+    (end,) = session.row("SELECT pg_current_wal_flush_lsn()::text")
+    names = ", ".join(f"'{one}'" for one in standbys)
+    seen: list[str] = []
+
+    def received() -> bool:
+        (found,) = session.row(_RECEIVED.format(names=names, end=end))
+        seen[:] = found
+        return len(seen) >= needed
+
+    wait.until(
+        f"{needed} of {len(standbys)} safekeepers to receive WAL up to {end}",
+        received,
+        wait.Deadline.after(_RECEIVED_S),
+        last_words=lambda: f"These do: {', '.join(seen) or 'none'}.",
+        longest_s=_LONGEST_PAUSE_S,
     )
 
 

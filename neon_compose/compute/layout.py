@@ -61,10 +61,15 @@ class Tip:
     def relation_files(self) -> int:
         return sum(len(folder.files) for folder in self.relations)
 
+    @property
+    def replays_at_end(self) -> bool:
+        """Whether even its own end takes WAL to open: not that of a clean shutdown."""
+        return self.control.state is not DbState.SHUT_DOWN
+
     def replays(self, cut: Cut | None) -> bool:
         """Whether opening it at the end of `cut`, or without one at its own end, takes recovery: a layer of a
         clean shutdown opens at its end as it is."""
-        if self.control.state is DbState.SHUT_DOWN and (cut is None or cut.end == self.end):
+        if not self.replays_at_end and (cut is None or cut.end == self.end):
             return False
         if cut is None:
             raise Bug(f"layer {self.tip} can be opened only with the WAL after it")

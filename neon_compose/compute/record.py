@@ -1,7 +1,7 @@
 """compute.json: how far a generation got. One small JSON file beside the data it speaks of.
 
     {"format": 1, "pg", "generation", "branch_id", "tip", "stage", "boot_id", "start_lsn",
-     "port", "expected_checkpoint", "crashed", "opens_at"}
+     "port", "expected_checkpoint", "crashed", "opens_at", "term"}
 
 Replaced by rename, never in place. Before there is a marker it is not synced: the file and what it speaks
 of reach the disk by the same background sync, after which the marker appears. So without a marker of this
@@ -38,7 +38,8 @@ class Stage(IntEnum):
 class Record:
     """`start_lsn` is where this compute's own WAL begins; `expected_checkpoint` what the running or next
     start must reach, `crashed` whether it begins with crash recovery. `opens_at` is the moment that the first
-    recovery had to reach, empty if the layout left nothing to replay."""
+    recovery had to reach, empty if the layout left nothing to replay. `term` is the one that it writes under,
+    0 if no safekeeper receives its WAL."""
 
     pg: str
     generation: str
@@ -51,6 +52,7 @@ class Record:
     expected_checkpoint: str = ""
     crashed: bool = False
     opens_at: str = ""
+    term: int = 0
 
     @property
     def unproven(self) -> bool:

@@ -1,6 +1,6 @@
 """Frozen dataclasses <-> JSON documents, by their type hints. Strict: see documents.
 
-Types: int, str, UUID, Lsn, datetime (UTC), StrEnum, dataclass, tuple[X, ...], X | None. Integers above
+Types: int, str, bool, UUID, Lsn, datetime (UTC), StrEnum, dataclass, tuple[X, ...], X | None. Integers above
 2^53 (system identifiers) are JSON numbers; Python reads them exactly.
 
 The field "checksum" is the CRC-32C, 8 hex digits, of the document as written here but without that field: a
@@ -125,7 +125,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
     if is_dataclass(hint) and hint is not Lsn:
         _expect(dict, value, name)
         return _build(hint, value)  # type: ignore[arg-type]
-    _expect(int if hint is int else str, value, name)
+    _expect(hint if hint in (int, bool) else str, value, name)
     return _scalar(hint, value)
 
 
@@ -135,7 +135,7 @@ def _scalar(hint: Any, value: Any) -> Any:
         if moment.tzinfo is None:
             raise ValueError(f"the time {value!r} has no zone")
         return moment.astimezone(UTC)
-    return Lsn.parse(value) if hint is Lsn else value if hint in (int, str) else hint(value)
+    return Lsn.parse(value) if hint is Lsn else value if hint in (int, str, bool) else hint(value)
 
 
 def _expect(cls: type, value: Any, name: str) -> None:

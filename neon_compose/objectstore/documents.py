@@ -161,6 +161,7 @@ class Manifest:
     cluster: Cluster | None = None  # None: the storage's first
     successor: UUID | None = None  # the branch that has the name now, after a refresh
     register: Register | None = None  # terms and safekeepers; None: no safekeeper ever had its WAL
+    durable: bool = False  # safekeepers have all that its writer acknowledged: the data directory is a cache
     format: int = FORMAT
 
     @property

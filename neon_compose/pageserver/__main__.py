@@ -33,12 +33,17 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.primaries import Primaries
+from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
+from neon_compose.wire.safekeeper import PORT as SAFEKEEPER_PORT
+from neon_compose.wire.safekeeper_client import SafekeeperClient
 
 _log = log.get(__name__)
 
@@ -72,7 +77,14 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         make_cluster=lambda home: Cluster(version, home),
     )
     name = settings.text("NEON_STORAGE_NAME")
-    return make_app(make_service(storage, work, name, outside), token, _disks(storage, work, name))
+    service = make_service(storage, work, name, outside, _safekeepers(token))
+    return make_app(service, token, _disks(storage, work, name))
+
+
+def _safekeepers(token: str) -> list[tuple[str, Safekeeper]]:
+    """By host name, in the order of their seats."""
+    hosts = [host for host in settings.text("NEON_SAFEKEEPERS", "").split(",") if host]
+    return [(host, SafekeeperClient(f"http://{host}:{SAFEKEEPER_PORT}", token)) for host in hosts]
 
 
 @dataclass(frozen=True)
@@ -87,12 +99,15 @@ class Outside:
     syncing: Callable[[Path], Callable[[], None]] = marker.syncing
 
 
-def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Service:
+def make_service(
+    storage: Path, work: Path, name: str, outside: Outside, safekeepers: Sequence[tuple[str, Safekeeper]] = ()
+) -> Service:
     """The parts over two folders, after cleaning what a dead process left there."""
     version, boot = outside.version, outside.boot
     settler = marker.Settler(boot, outside.syncing(work))  # before the first layout
-    scratch, maps, pg = (_folder(work / name) for name in ("scratch", "maps", "pg"))
+    scratch, maps, pg, wal = (_folder(work / name) for name in ("scratch", "maps", "pg", "wal"))
     _empty(scratch)
+    _empty(wal)
     durable.sweep(maps)
 
     store = LocalStore(storage)
@@ -100,14 +115,18 @@ def make_service(storage: Path, work: Path, name: str, outside: Outside) -> Serv
     _sweep(birth, store)
     tips = Tips(lambda tip, layers: load_tip(store, maps, tip, layers))
     generations = Generations(pg, scratch)
+    quorum = Quorum(store, safekeepers)
+    scan = WriteScan(version)
+    branch_wal = BranchWal(store, tips, quorum, version, wal)
     around = Surroundings(
         store=store,
         generations=generations,
         tips=tips,
         settler=settler,
-        scan=WriteScan(version),
+        scan=scan,
         version=version,
         boot=boot,
+        primaries=Primaries(store, tips, quorum, branch_wal, scan),
         session=outside.session,
     )
     computes = Computes(around)

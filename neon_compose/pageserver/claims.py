@@ -56,13 +56,25 @@ class Claims:
         Repeat is success. Raises `Conflict` code "writer" if another pg has the branch, "other_branch" if
         this pg has another one, "doubtful", "data_lost" or "unclaimed" when its data can't be trusted.
         """
-        there = self.generations.of(pg)
+        there = self._there(pg)
         self._refuse_other_branch(pg, branch, there)
         writer = Writer(pg, there[-1].id if there else new_generation())
         with self._folder(writer):
             manifest, created = self._branch(branch, from_branch, from_snapshot, writer)
             generation = self._bind(manifest, writer)
         return Claimed(manifest, created, generation, self._trusted(generation, manifest))
+
+    def _there(self, pg: str) -> list[Generation]:
+        """What is on disk of a pg; without what can't be read, if that is a cache."""
+        found = []
+        for name in self.generations.ids(pg):
+            try:
+                found.append(self.generations.read(pg, name))
+            except Conflict:
+                if not any(one.writer == Writer(pg, name) and one.durable for one in self.held_by(pg)):
+                    raise
+                self.generations.discard(pg, name)
+        return found
 
     def held_by(self, pg: str) -> list[Manifest]:
         """The branches whose writer is `pg`: one, or none."""
@@ -105,7 +117,10 @@ class Claims:
             return self.generations.read(writer.pg, writer.generation)
         _refuse_other_writer(manifest, writer.pg)
         if not self.generations.has(writer.pg, manifest.writer.generation):
-            raise lost(writer.pg)
+            if not manifest.durable:
+                raise lost(writer.pg)
+            manifests.update_manifest(self.store, manifest.branch_id, _replaced(manifest.writer, writer))
+            return self.generations.read(writer.pg, writer.generation)
         return self.generations.read(writer.pg, manifest.writer.generation)
 
     def _refuse_other_branch(self, pg: str, branch: str, there: list[Generation]) -> None:
@@ -137,7 +152,8 @@ class Claims:
         return manifest if named else None
 
     def _trusted(self, generation: Generation, manifest: Manifest) -> Record:
-        """The generation's record; back at PREPARED if its files are doubtful and no client was let in."""
+        """The generation's record; back at PREPARED if its files are doubtful, and no client was let in or
+        safekeepers have what clients wrote."""
         record = generation.record
         if record is None:
             record = Record(generation.pg, generation.id, str(manifest.branch_id), str(manifest.tip))
@@ -145,7 +161,7 @@ class Claims:
         if record.stage < Stage.LAID_OUT:
             return record
         if marker.trust(generation.paths.marker, record.boot_id, self.boot) is Trust.DOUBTFUL:
-            if may_have_writes(self.scan, generation):
+            if may_have_writes(self.scan, generation) and not manifest.durable:
                 raise doubtful(generation.pg)
             record = replace(record, stage=Stage.PREPARED)
             records.write(generation.paths.record, record)
@@ -160,6 +176,16 @@ def _claim(writer: Writer) -> Callable[[Manifest], Manifest]:
                 f'branch "{manifest.name}" was refreshed meanwhile', hint="Repeat.", code="branch_refreshed"
             )
         return replace(manifest, writer=writer)
+
+    return change
+
+
+def _replaced(before: Writer, after: Writer) -> Callable[[Manifest], Manifest]:
+    """Another generation of the same pg."""
+
+    def change(manifest: Manifest) -> Manifest:
+        _refuse_other_writer(manifest, after.pg)
+        return replace(manifest, writer=after) if manifest.writer == before else manifest
 
     return change
 

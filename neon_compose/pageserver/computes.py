@@ -15,7 +15,7 @@ from uuid import UUID
 from neon_compose import wait
 from neon_compose.compute import command, gate, layout, marker
 from neon_compose.compute import record as records
-from neon_compose.compute.layout import Tip, Tips
+from neon_compose.compute.layout import Tips
 from neon_compose.compute.marker import Settler, Trust
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.record import Record, Stage
@@ -23,6 +23,7 @@ from neon_compose.compute.usage import OwnBytes
 from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.lsn import Lsn
+from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import StorageDoc, Writer
 from neon_compose.objectstore.store import ObjectStore
@@ -36,6 +37,7 @@ from neon_compose.pageserver.generations import (
     may_have_writes,
 )
 from neon_compose.pageserver.locks import NamedLocks
+from neon_compose.pageserver.primaries import Primaries
 from neon_compose.postgres.control import DbState
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
@@ -52,6 +54,7 @@ class Surroundings:
     scan: WriteScan
     version: Version
     boot: str
+    primaries: Primaries
     session: Callable[[ComputePaths, int, str], gate.Session] = gate.SocketSession
     own_bytes: OwnBytes = field(default_factory=OwnBytes)
 
@@ -63,20 +66,29 @@ class Computes:
         self._starts: defaultdict[str, int] = defaultdict(int)  # a new layout ends an older wait in `open`
 
     def prepare(
-        self, claims: Claims, pg: str, branch: str, from_branch: str | None, from_snapshot: str | None
+        self,
+        claims: Claims,
+        pg: str,
+        branch: str,
+        from_branch: str | None,
+        from_snapshot: str | None,
+        durability: Durability = Durability.LOCAL,
     ) -> wire.Prepared:
-        """See `Claims.claim`; the answer has all a container needs."""
+        """See `Claims.claim` and `Primaries.prepare`; the answer has all a container needs."""
+        primaries = self._around.primaries
         with self._locks.hold(pg):
             claimed = claims.claim(pg, branch, from_branch, from_snapshot)
-        laid_out = claimed.record.stage >= Stage.LAID_OUT
+            record = primaries.prepare(claimed.generation, claimed.record, durability)
+            own = primaries.settings(record, durability)
+        laid_out = record.stage >= Stage.LAID_OUT
         return wire.Prepared(
             generation=claimed.generation.id,
-            branch_id=str(claimed.manifest.branch_id),
-            tip=str(claimed.manifest.tip),
+            branch_id=record.branch_id,
+            tip=record.tip,
             created_branch=claimed.created_branch,
             laid_out=laid_out,
             needs_layout=not laid_out,
-            command=command.container_command(self._around.version, claimed.manifest.tip),
+            command=command.container_command(self._around.version, UUID(record.tip), own),
         )
 
     # ---- layout
@@ -84,6 +96,7 @@ class Computes:
     def layout(self, pg: str, generation_id: str, port: int, settings: Mapping[str, str]) -> wire.LaidOut:
         """Everything a start needs, for checked `settings`; returns before it is on disk."""
         began_s = wait.monotonic_s()
+        primaries = self._around.primaries
         with self._locks.hold(pg):
             generation = self._get(pg, generation_id)
             record = _recorded(generation)
@@ -91,7 +104,9 @@ class Computes:
                 self._starts[pg] += 1
                 files, record = self._laid_out(generation, record)
                 command.write_settings(generation.paths, pg, port, settings)
-                command.write_hba(generation.paths, command.GATE_HBA)
+                command.write_hba(
+                    generation.paths, command.gate_hba(primaries.quorum.addresses() if record.term else ())
+                )
                 self._write_record(generation, replace(record, port=port))
             if not generation.paths.marker.exists():
                 self._around.settler.settle(generation.paths.marker)
@@ -102,26 +117,26 @@ class Computes:
             control = layout.ready_again(generation.paths)
             crashed = control.state is not DbState.SHUT_DOWN
             return 0, replace(record, expected_checkpoint=str(control.checkpoint), crashed=crashed)
-        tip = self._tip(record)
+        opening = self._around.primaries.opening(record)
         self._around.settler.laying_out(generation.paths.marker)
-        layout.lay_out(generation.paths, tip, UUID(record.branch_id))
+        layout.lay_out(generation.paths, opening.tip, UUID(record.branch_id), opening.cut)
+        replayed = opening.moment
         done = replace(
             record,
             stage=Stage.LAID_OUT,
             boot_id=self._around.boot,
-            start_lsn=str(tip.control.redo),
-            expected_checkpoint=str(tip.control.checkpoint),
+            start_lsn=str(replayed or opening.tip.control.redo),
+            expected_checkpoint=str(replayed or opening.tip.control.checkpoint),
+            opens_at=str(replayed or ""),
             crashed=False,
         )
-        return tip.relation_files, done
-
-    def _tip(self, record: Record) -> Tip:
-        manifest = manifests.read_manifest(self._around.store, UUID(record.branch_id))
-        return self._around.tips.get(manifest.layers)
+        return opening.tip.relation_files, done
 
     # ---- open
 
-    def open(self, pg: str, generation_id: str, port: int, wait_s: float, storage: StorageDoc) -> wire.Opened:
+    def open(
+        self, pg: str, generation_id: str, host: str, port: int, wait_s: float, storage: StorageDoc
+    ) -> wire.Opened:
         """Wait for the server, check it, let clients in. Raises `TimedOut`, `Corrupt`, or `Conflict` code
         "superseded" when another layout of this pg came meanwhile."""
         began_s = wait.monotonic_s()
@@ -139,22 +154,30 @@ class Computes:
         try:
             with self._locks.hold(pg):
                 still_wanted()
-                found, record = self._let_in(session, self._get(pg, generation_id), storage)
+                found, record = self._let_in(session, self._get(pg, generation_id), storage, host, port)
         finally:
             session.close()
         return wire.Opened(lsn=str(found.lsn), ms=_ms_since(began_s), recovered=record.crashed)
 
     def _let_in(
-        self, session: gate.Session, generation: Generation, storage: StorageDoc
+        self, session: gate.Session, generation: Generation, storage: StorageDoc, host: str, port: int
     ) -> tuple[gate.Standing, Record]:
         record = _recorded(generation)
         found = gate.standing(session)
-        manifest = manifests.read_manifest(self._around.store, UUID(record.branch_id))
-        cluster = manifest.cluster or storage.cluster
-        gate.check(found, gate.Expected(cluster.system_identifier, Lsn.parse(record.expected_checkpoint)))
+        gate.check(found, self._expected(generation, record, storage))
+        self._around.primaries.received(session, record, host, port, storage.admin_password)
         self._write_record(generation, record.at(Stage.OPENED))
         gate.let_clients_in(session, generation.paths, found)
         return found, record
+
+    def _expected(self, generation: Generation, record: Record, storage: StorageDoc) -> gate.Expected:
+        manifest = manifests.read_manifest(self._around.store, UUID(record.branch_id))
+        cluster = manifest.cluster or storage.cluster
+        moment = None
+        if record.unproven:
+            tip = self._around.tips.get(manifest.layers)
+            moment = tip.moment(generation.paths, Lsn.parse(record.opens_at))
+        return gate.Expected(cluster.system_identifier, Lsn.parse(record.expected_checkpoint), moment)
 
     def _write_record(self, generation: Generation, record: Record) -> None:
         paths = generation.paths
@@ -254,8 +277,11 @@ class Computes:
             self._around.generations.discard_all(pg)
 
     def _refuse_loss(self, claims: Claims, pg: str) -> None:
+        held = claims.held_by(pg)
+        if held and all(manifest.durable for manifest in held):
+            return  # safekeepers have what it acknowledged
         there = self._around.generations.of(pg)
-        for manifest in claims.held_by(pg):
+        for manifest in held:
             if manifest.writer and manifest.writer.generation not in [one.id for one in there]:
                 raise lost(pg)
         for one in there:
@@ -268,7 +294,7 @@ class Computes:
             if self._has_writes(one):
                 raise Conflict(
                     f'pg "{pg}" has writes',
-                    detail="Under durability local its data directory is their only copy.",
+                    detail="Its data directory may be their only copy: it ran under durability local.",
                     hint=f"Give them up: neon-compose pg destroy {pg} --discard-writes",
                     code="has_writes",
                 )

@@ -245,7 +245,12 @@ class Service:
         parse_name(pg, "pg")
         parse_name(request.branch, "branch")
         return self._parts.computes.prepare(
-            self._parts.claims, pg, request.branch, request.from_branch, request.from_snapshot
+            self._parts.claims,
+            pg,
+            request.branch,
+            request.from_branch,
+            request.from_snapshot,
+            request.durability,
         )
 
     def check_settings(
@@ -266,7 +271,9 @@ class Service:
         return self._parts.computes.layout(pg, request.generation, request.port, settings)
 
     def open(self, pg: str, request: wire.OpenRequest) -> wire.Opened:
-        return self._parts.computes.open(pg, request.generation, request.port, request.wait_s, self.storage())
+        return self._parts.computes.open(
+            pg, request.generation, request.host, request.port, request.wait_s, self.storage()
+        )
 
     def compute(self, pg: str) -> wire.ComputeStatus:
         return self._parts.computes.status(pg)
@@ -280,9 +287,9 @@ class Service:
 
 
 def _refuse_durability(durability: Durability) -> None:
-    if durability is not Durability.LOCAL:
+    if durability is Durability.OFF:
         raise Invalid(
-            f'durability "{durability}" is not available yet',
-            detail="Commits are kept by the compute's own disk: durability local.",
+            'durability "off" is not available yet',
+            detail="A pg runs under quorum (safekeepers have a commit) or local (its own disk has it).",
             code="not_available",
         )

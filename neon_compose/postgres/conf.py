@@ -27,6 +27,10 @@ DEFAULTS: dict[str, str] = {
     "max_wal_size": "256MB",
     "min_wal_size": "8MB",
     "checkpoint_timeout": "1min",
+    # What a safekeeper that was away still finds; one that is away longer fills up from another.
+    "wal_keep_size": "64MB",
+    "max_slot_wal_keep_size": "1GB",
+    "wal_sender_timeout": "5s",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     # What initdb would have written; layers carry no configuration files.

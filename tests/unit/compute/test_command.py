@@ -14,14 +14,14 @@ TIP = UUID("01a206e0-4b35-7bec-915f-604a1dd21de4")
 
 
 def test_everything_pinned_is_on_the_command_line() -> None:
-    words = command.container_command(CATALOG[17], TIP)
+    words = command.container_command(CATALOG[17], TIP, {})
     pinned = {words[n + 1] for n, word in enumerate(words) if word == "-c"}
     assert {f"{name}={value}" for name, value in conf.PINNED.items()} <= pinned
     assert {"fsync=on", "full_page_writes=on", "unix_socket_directories=/neon/pg/run"} <= pinned
 
 
 def test_the_preload_is_for_postgres_alone() -> None:
-    words = command.container_command(CATALOG[17], TIP)
+    words = command.container_command(CATALOG[17], TIP, {})
     assert words[0] == "/usr/bin/env"
     assert words.index("LD_PRELOAD=/usr/lib/neon/libneonshim.so") < words.index(
         "/usr/lib/postgresql/17/bin/postgres"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,19 @@ from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.usage import OwnBytes, allocated_bytes
 from neon_compose.compute.writes import WriteScan
 from neon_compose.model.lsn import Lsn
+from neon_compose.model.states import Durability
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.primaries import Primaries
+from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
+from tests.fakes_safekeeper import FakeSafekeepers
 from tests.unit.pageserver.scratch import make_birth, quiet_job
 
 
@@ -39,6 +45,7 @@ class FakeSession:
     checkpoint_age_s: int = 60  # before the start of the server
     reloads: int = 0
     closed: bool = False
+    standbys: str = ""  # synchronous_standby_names
 
     def connect(self) -> Session:
         if self.refusals:
@@ -52,6 +59,12 @@ class FakeSession:
         if "pg_reload_conf" in sql:
             self.reloads += 1
             return (True,)
+        if "synchronous_standby_names" in sql:
+            return (self.standbys,)
+        if "pg_stat_replication" in sql:
+            return (re.findall(r"'(b[0-9a-f]+_t\d+_[0-9a-f]+)'", sql),)
+        if "flush_lsn" in sql:
+            return ("0/0",)
         if "pg_control_checkpoint" not in sql:
             return (loaded,)
         checkpoint = self.checkpoint or ControlFile.read(self.paths.control).checkpoint
@@ -75,17 +88,19 @@ class World:
     disk_works: bool = True
     now_ns: Callable[[], int] = wait.now_ns
     walk_hook: Callable[[Path], object] = lambda _: None
+    safekeepers: FakeSafekeepers = field(default_factory=lambda: FakeSafekeepers(0))
 
     def __post_init__(self) -> None:
         birth, self.store, self.scratch = make_birth(self.tmp_path)
         self.doc: StorageDoc = birth.initialise(quiet_job())
         self.work = self.tmp_path / "work"
-        for name in ("pg", "maps"):
+        for name in ("pg", "maps", "wal"):
             (self.work / name).mkdir(parents=True)
         self.bin = self.tmp_path / "bin"
         self.bin.mkdir()
         self.waldump(END_OF_WAL)
         self.sessions: dict[str, FakeSession] = {}
+        self.standbys = ""
         self.start()
 
     def start(self) -> None:
@@ -96,6 +111,8 @@ class World:
         self.settler = Settler(self.boot, self.sync)
         scan = WriteScan(version, self.now_ns)
         self.walks: list[Path] = []  # as they were made
+        self.quorum = Quorum(self.store, self.safekeepers.items(), lambda host: f"10.0.0.{host[-1]}")
+        self.branch_wal = BranchWal(self.store, tips, self.quorum, version, self.work / "wal")
         self.computes = Computes(
             Surroundings(
                 store=self.store,
@@ -105,6 +122,7 @@ class World:
                 scan=scan,
                 version=version,
                 boot=self.boot,
+                primaries=Primaries(self.store, tips, self.quorum, self.branch_wal, scan),
                 session=self.session,
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
@@ -126,6 +144,7 @@ class World:
 
     def session(self, paths: ComputePaths, _port: int, _password: str) -> Session:
         fake = self.sessions.setdefault(str(paths.root), FakeSession(paths, self.doc.system_identifier))
+        fake.standbys = self.standbys
         return fake.connect()
 
     def waldump(self, script: str) -> None:
@@ -144,15 +163,22 @@ class World:
         return (path for path in generation.paths.wal.iterdir() if len(path.name) == 24)
 
     def prepare(
-        self, pg: str, branch: str, from_branch: str | None = None, from_snapshot: str | None = None
+        self,
+        pg: str,
+        branch: str,
+        from_branch: str | None = None,
+        from_snapshot: str | None = None,
+        durability: Durability = Durability.LOCAL,
     ) -> Any:
-        return self.computes.prepare(self.claims, pg, branch, from_branch, from_snapshot)
+        return self.computes.prepare(self.claims, pg, branch, from_branch, from_snapshot, durability)
 
-    def up(self, pg: str, branch: str, **source: str) -> str:
+    def up(self, pg: str, branch: str, **source: Any) -> str:
         """Prepare, lay out and open; the generation."""
         prepared = self.prepare(pg, branch, **source)
+        names = [word for word in prepared.command if word.startswith("synchronous_standby_names=")]
+        self.standbys = names[-1].partition("=")[2]
         self.computes.layout(pg, prepared.generation, 5432, {})
-        self.computes.open(pg, prepared.generation, 5432, 5.0, self.doc)
+        self.computes.open(pg, prepared.generation, "10.0.0.9", 5432, 5.0, self.doc)
         generation: str = prepared.generation
         return generation
 

@@ -188,7 +188,7 @@ def test_open_waits_for_the_server_and_lets_clients_in(world: World) -> None:
     world.computes.layout("one", prepared.generation, 5432, {})
     paths = world.generations.paths("one", prepared.generation)
     world.sessions[str(paths.root)] = FakeSession(paths, world.doc.system_identifier, refusals=3)
-    opened = world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+    opened = world.computes.open("one", prepared.generation, "10.0.0.9", 5432, 5.0, world.doc)
     assert not opened.recovered
     assert (paths.data / "pg_hba.conf").read_text() == OPEN_HBA
     assert world.computes.status("one").opened
@@ -197,7 +197,7 @@ def test_open_waits_for_the_server_and_lets_clients_in(world: World) -> None:
 
 def test_open_repeats(world: World) -> None:
     generation = world.up("one", "main")
-    assert world.computes.open("one", generation, 5432, 5.0, world.doc).lsn
+    assert world.computes.open("one", generation, "10.0.0.9", 5432, 5.0, world.doc).lsn
 
 
 def test_a_server_that_never_comes_up_is_a_timeout_with_its_last_words(world: World) -> None:
@@ -206,7 +206,7 @@ def test_a_server_that_never_comes_up_is_a_timeout_with_its_last_words(world: Wo
     paths = world.generations.paths("one", prepared.generation)
     world.sessions[str(paths.root)] = FakeSession(paths, 1, refusals=10**6)
     with pytest.raises(TimedOut) as caught:
-        world.computes.open("one", prepared.generation, 5432, 0.05, world.doc)
+        world.computes.open("one", prepared.generation, "10.0.0.9", 5432, 0.05, world.doc)
     assert "starting up" in caught.value.detail
 
 
@@ -224,7 +224,7 @@ def test_a_server_that_is_not_what_its_control_file_promised_stays_closed(
         setattr(session, name, value)
     world.sessions[str(paths.root)] = session
     with pytest.raises(Corrupt):
-        world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+        world.computes.open("one", prepared.generation, "10.0.0.9", 5432, 5.0, world.doc)
     assert (paths.data / "pg_hba.conf").read_text() == GATE_HBA
     assert not world.computes.status("one").opened
 
@@ -236,7 +236,7 @@ def test_a_checkpoint_the_server_made_itself_since_its_start_is_right(world: Wor
     world.sessions[str(paths.root)] = FakeSession(
         paths, world.doc.system_identifier, checkpoint=Lsn(0xFFFFFFFF), checkpoint_age_s=-5
     )
-    world.computes.open("one", prepared.generation, 5432, 5.0, world.doc)
+    world.computes.open("one", prepared.generation, "10.0.0.9", 5432, 5.0, world.doc)
     assert (paths.data / "pg_hba.conf").read_text() == OPEN_HBA
 
 
@@ -245,7 +245,7 @@ def test_a_killed_server_is_said_to_have_recovered(world: World) -> None:
     control = world.generations.paths("one", generation).control
     control.write_bytes(ControlFile.read(control).patched(state=DbState.IN_PRODUCTION).raw)
     world.computes.layout("one", generation, 5432, {})
-    assert world.computes.open("one", generation, 5432, 5.0, world.doc).recovered
+    assert world.computes.open("one", generation, "10.0.0.9", 5432, 5.0, world.doc).recovered
 
 
 # ---- writes, branches, delete
@@ -301,9 +301,9 @@ def test_a_compute_must_be_its_own_branchs_cluster(world: World) -> None:
     world.computes.layout("new", generation, 5432, {})
     paths = world.generations.paths("new", generation)
     with pytest.raises(Corrupt, match="another cluster"):
-        world.computes.open("new", generation, 5432, 1.0, world.doc)
+        world.computes.open("new", generation, "10.0.0.9", 5432, 1.0, world.doc)
     world.sessions[str(paths.root)] = FakeSession(paths, CLUSTER.system_identifier)
-    world.computes.open("new", generation, 5432, 1.0, world.doc)
+    world.computes.open("new", generation, "10.0.0.9", 5432, 1.0, world.doc)
     world.up("old", "old")
 
 

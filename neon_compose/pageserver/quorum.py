@@ -1,0 +1,244 @@
+"""The pageserver as a candidate: a branch's terms are claimed, decided and adopted from here.
+
+Owns the order of messages and manifest writes; what may be said and chosen is terms.register's, which names
+the invariants cited. One seat per safekeeper of the stack, in the order of their names.
+
+    claim    every empty seat is enrolled, the next term claimed: one compare-and-swap (1, 14)
+    decide   the seats promise, a history is chosen and written (3-5, 7), then adopted (8-10)
+    commit   what a majority has flushed of the decided term (13)
+
+Killed anywhere, what was claimed stays claimed: the next start claims the next term.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from neon_compose import log
+from neon_compose.errors import Conflict, NeonError, NotFound, Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.terms import register as terms
+from neon_compose.terms.history import History, Log
+from neon_compose.terms.members import Answer, Member
+from neon_compose.terms.names import standby_name
+from neon_compose.terms.register import Register
+from neon_compose.wire import safekeeper as wire
+
+_log = log.get(__name__)
+T = TypeVar("T")
+_TRIES = 10
+
+
+class Safekeeper(Protocol):
+    """See `wire.safekeeper_client` for the contract of each call."""
+
+    def status(self) -> wire.SafekeeperStatus: ...
+    def branch(self, branch: UUID) -> wire.BranchStatus: ...
+    def enrol(self, branch: UUID, query: wire.EnrolQuery, before: bytes) -> wire.BranchStatus: ...
+    def promise(self, branch: UUID, term: int) -> Answer: ...
+    def adopt(self, branch: UUID, history: History, peers: Sequence[wire.Peer]) -> wire.BranchStatus: ...
+    def receive(self, branch: UUID, request: wire.ReceiverRequest) -> wire.BranchStatus: ...
+    def wal(self, branch: UUID, start: Lsn, end: Lsn) -> Iterator[bytes]: ...
+    def delete(self, branch: UUID) -> None: ...
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What an empty volume is given: where the branch's own WAL begins, and its segment up to there."""
+
+    oldest: Lsn
+    before: bytes
+    timeline: int
+    segment_size: int
+
+
+class Quorum:
+    """`safekeepers` by host name, in the order of their seats; there may be none."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        safekeepers: Iterable[tuple[str, Safekeeper]],
+        resolve: Callable[[str], str] = socket.gethostbyname,
+    ) -> None:
+        self._store = store
+        self._resolve = resolve
+        self._hosts = dict(safekeepers)
+        self._identities: dict[str, UUID] = {}
+        self._crowd = ThreadPoolExecutor(max(1, 2 * len(self._hosts)), thread_name_prefix="seats")
+
+    @property
+    def seats(self) -> int:
+        return len(self._hosts)
+
+    def addresses(self) -> list[str]:
+        """Where receivers come from: the safekeepers' addresses, of those that run."""
+        found = []
+        for host in self._hosts:
+            with suppress(OSError):
+                found.append(self._resolve(host))
+        return found
+
+    # ---- a new term
+
+    def claim(self, branch_id: UUID, seed: Callable[[], Seed]) -> Manifest:
+        """Claim the next term of the branch for the caller; the manifest that says so."""
+        for _ in range(_TRIES):
+            manifest = manifests.read_manifest(self._store, branch_id)
+            before = manifest.register
+            register = before or terms.new_register(self.seats)
+            wanted = terms.claim(self._enrolled(manifest, register, seed))
+            try:
+                return manifests.update_manifest(self._store, branch_id, _swapped(before, wanted))
+            except Conflict as conflict:
+                if conflict.code != "superseded":
+                    raise
+        raise Unavailable(f'branch "{manifest.name}" changes too often', code="contended")
+
+    def _enrolled(self, manifest: Manifest, register: Register, seed: Callable[[], Seed]) -> Register:
+        """With every safekeeper that answers and has no seat in its place. Members are durable before they
+        are in the manifest."""
+        for seat, host in enumerate(list(self._hosts)[: len(register.seats)]):
+            try:
+                identity = self._identity(host)
+                if register.seats[seat] == identity:
+                    continue
+                planted = seed()
+                enrolled, member = terms.enrol(register, seat, identity, planted.oldest)
+                self._plant(host, manifest.branch_id, member, planted)
+            except Unavailable as error:
+                _log.warning("%s takes no seat of %s: %s", host, manifest.name, error.message)
+                continue
+            register = enrolled
+        seated, needed = sum(one is not None for one in register.seats), terms.majority(register.seats)
+        if seated < needed:
+            raise Unavailable(
+                f"{seated} of {len(register.seats)} safekeepers answer",
+                detail=f'Branch "{manifest.name}" needs {needed} of them before it can be written to.',
+                hint="Start those that are down: neon-compose status shows them.",
+                code="no_majority",
+            )
+        return register
+
+    def _plant(self, host: str, branch_id: UUID, member: Member, seed: Seed) -> None:
+        query = wire.enrol_query(member, seed.timeline, seed.segment_size)
+        try:
+            self._hosts[host].enrol(branch_id, query, seed.before)
+        except Conflict as conflict:
+            if conflict.code == "other_identity":  # it came back with another volume since it was asked
+                self._identities.pop(host, None)
+            raise
+
+    def _identity(self, host: str) -> UUID:
+        if host not in self._identities:
+            self._identities[host] = UUID(self._hosts[host].status().identity)
+        return self._identities[host]
+
+    def decide(self, manifest: Manifest) -> History:
+        """Decide the claimed term of `manifest` and have it adopted by a majority; its history.
+
+        Raises `Unavailable` code "no_majority", `Conflict` code "superseded" if a later term was claimed.
+        """
+        register = _register(manifest)
+        term = register.claimed.term
+        answered = self._ask(lambda one: one.promise(manifest.branch_id, term))
+        history = terms.choose(register.claimed, [one for _, one in answered])
+        manifests.update_manifest(self._store, manifest.branch_id, _decided(history))
+        peers = [wire.Peer(identity=str(one.identity), host=host) for host, one in answered]
+        adopted = self._ask(
+            lambda one: one.adopt(manifest.branch_id, history, peers), [host for host, _ in answered]
+        )
+        if len(adopted) < terms.majority(register.claimed.seats):
+            raise Unavailable(
+                f"{len(adopted)} of {len(register.claimed.seats)} safekeepers adopted term {term}",
+                hint="Start the safekeepers that are down: neon-compose status shows them. Then repeat.",
+                code="no_majority",
+            )
+        return history
+
+    def standbys(self, manifest: Manifest) -> tuple[str, ...]:
+        """The names by which the members of the claimed term are standbys of its primary."""
+        claimed = _register(manifest).claimed
+        return tuple(standby_name(manifest.branch_id, claimed.term, one) for one in claimed.seats if one)
+
+    # ---- a running term
+
+    def receive(self, manifest: Manifest, request: wire.ReceiverRequest) -> int:
+        """Have the members receive from the primary; how many will."""
+        return len(self._ask(lambda one: one.receive(manifest.branch_id, request)))
+
+    def commit(self, manifest: Manifest) -> Lsn | None:
+        """The commit LSN of the decided term; None before a majority adopted one, or while it is away."""
+        register = manifest.register
+        if register is None or not register.decided.history.starts:
+            return None
+        reports = [one.report() for _, one in self.statuses(manifest)]
+        return terms.commit_lsn(register.decided, [one for one in reports if one])
+
+    def statuses(self, manifest: Manifest) -> list[tuple[str, wire.BranchStatus]]:
+        """What the safekeepers that answer say of the branch, by host."""
+        return self._ask(lambda one: one.branch(manifest.branch_id))
+
+    def holders(self, manifest: Manifest, end: Lsn) -> list[tuple[str, Safekeeper]]:
+        """The safekeepers that have the branch's WAL up to `end`, as its decided history means it."""
+        history = _register(manifest).decided.history
+        return [
+            (host, self._hosts[host])
+            for host, one in self.statuses(manifest)
+            if _log_of(one).shared_with(history) >= end
+        ]
+
+    def forget(self, branch_id: UUID) -> None:
+        """A branch is deleted: its WAL goes, where somebody answers."""
+        self._ask(lambda one: one.delete(branch_id))
+
+    def _ask(self, ask: Callable[[Safekeeper], T], hosts: Sequence[str] | None = None) -> list[tuple[str, T]]:
+        """All of them, or those of `hosts`, beside each other; the answers there are, by host."""
+        asked = [
+            (host, self._crowd.submit(partial(ask, self._hosts[host])))
+            for host in (self._hosts if hosts is None else hosts)
+        ]
+        found = []
+        for host, future in asked:
+            try:
+                found.append((host, future.result()))
+            except (Unavailable, NotFound) as error:
+                _log.info("%s: %s", host, error.message)
+            except NeonError as error:
+                _log.warning("%s: %s (%s)", host, error.message, error.detail)
+        return found
+
+
+def _log_of(one: wire.BranchStatus) -> Log:
+    return Log(wire.history_of(one.history), Lsn.parse(one.flushed))
+
+
+def _register(manifest: Manifest) -> Register:
+    assert manifest.register is not None, manifest.name
+    return manifest.register
+
+
+def _swapped(before: Register | None, after: Register) -> Callable[[Manifest], Manifest]:
+    def change(manifest: Manifest) -> Manifest:
+        if manifest.register != before:
+            raise Conflict(f'branch "{manifest.name}" was started elsewhere meanwhile', code="superseded")
+        return replace(manifest, register=after)
+
+    return change
+
+
+def _decided(history: History) -> Callable[[Manifest], Manifest]:
+    def change(manifest: Manifest) -> Manifest:
+        return replace(manifest, register=terms.decide(_register(manifest), history))
+
+    return change

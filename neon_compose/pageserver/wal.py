@@ -1,0 +1,234 @@
+"""The WAL of branches, as the pageserver reads it: fetched from safekeepers, checked once, kept in /work/wal.
+
+Owns one folder per branch, its *view*: the segments from the redo LSN of the layers it opens from up to what
+was asked for. A branch's own WAL begins at its start point; what comes before is its ancestors', the same
+segments. Everything in a view is committed or decided, so it never changes: only the last segment grows.
+
+A view is a cache: it isn't synced, and is emptied when the pageserver starts. What arrives is walked once
+(postgres/walk.py), from where the last walk ended. A damaged segment is taken from another safekeeper; if
+none has it whole the error names it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from neon_compose import log
+from neon_compose.compute.layout import Tip, Tips
+from neon_compose.errors import Corrupt, NeonError, Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.pageserver.quorum import Quorum, Safekeeper
+from neon_compose.postgres.cut import Cut
+from neon_compose.postgres.versions import Version
+from neon_compose.postgres.walfolder import WalFolder
+from neon_compose.postgres.walk import walk
+
+_log = log.get(__name__)
+_WAL = "pg_wal/"
+_NOWHERE = Lsn(0)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """WAL records from `start`, the redo LSN of the layers asked with, to `end`, the end of a record."""
+
+    folder: WalFolder
+    start: Lsn
+    end: Lsn
+
+
+@dataclass
+class _View:
+    """What is known of a branch's folder: WAL before `have` was fetched, [`first`, `walked`) was walked."""
+
+    mutex: threading.RLock = field(default_factory=threading.RLock)
+    have: Lsn = _NOWHERE
+    first: Lsn = _NOWHERE
+    walked: Lsn = _NOWHERE
+    last: tuple[Lsn, Lsn, Lsn] = (_NOWHERE, _NOWHERE, _NOWHERE)  # what was asked for, and what it came to
+
+
+class BranchWal:
+    """See the module. `root` is emptied."""
+
+    def __init__(self, store: ObjectStore, tips: Tips, quorum: Quorum, version: Version, root: Path) -> None:
+        self._store = store
+        self._tips = tips
+        self._quorum = quorum
+        self._version = version
+        self._root = root
+        self._views: defaultdict[UUID, _View] = defaultdict(_View)
+
+    def start(self, manifest: Manifest) -> Lsn:
+        """Where the branch's own WAL begins."""
+        register = manifest.register
+        if register is not None and register.decided.history.starts:
+            return register.decided.history.starts[0].start
+        return manifest.parent.lsn if manifest.parent else self._tips.get(manifest.layers[:1]).end
+
+    def committed(self, manifest: Manifest) -> Committed:
+        """All that is committed, from the tip's redo LSN on.
+
+        Raises `Unavailable` if safekeepers that have it don't answer, `Corrupt` for damage.
+        """
+        register = manifest.register
+        if register is None or not register.decided.history.starts:
+            return self.upto(manifest, self.start(manifest))
+        commit = self._quorum.commit(manifest)
+        if commit is None:
+            raise Unavailable(
+                f'the WAL of branch "{manifest.name}" can\'t be read',
+                detail="Too few of its safekeepers answer, or their WAL is not the branch's.",
+                hint="neon-compose status shows them.",
+                code="no_majority",
+            )
+        return self.upto(manifest, commit)
+
+    def upto(self, manifest: Manifest, end: Lsn) -> Committed:
+        """WAL up to the last record that ends by `end`, which is committed or decided."""
+        tip = self._tips.get(manifest.layers)
+        redo = tip.control.redo
+        if end <= tip.end:
+            return Committed(self._folder(manifest.branch_id, tip), redo, tip.end)
+        folder, view = self._filled(manifest, redo, end)
+        with view.mutex:
+            return Committed(folder, redo, self._walked(folder, view, redo, end))
+
+    def cut(self, manifest: Manifest, at: Lsn) -> Cut | None:
+        """What a layout replays to open the branch at `at`, the end of a record; None at its tip's end."""
+        tip = self._tips.get(manifest.layers)
+        if at == tip.end and not tip.replays_at_end:
+            return None
+        found = self.upto(manifest, at)
+        if found.end != at:
+            raise Corrupt(
+                f'WAL of branch "{manifest.name}" has no record that ends at {at}',
+                detail=f"The last one before it ends at {found.end}.",
+                code="wal_damaged",
+            )
+        return Cut(found.folder.path, at)
+
+    def head(self, manifest: Manifest) -> bytes:
+        """The WAL of the segment in which the branch's own begins, up to there."""
+        start = self.start(manifest)
+        tip = self._tips.get(manifest.layers)
+        size = tip.control.wal_segment_size
+        inside = start.value % size
+        if not inside:
+            return b""
+        if start == tip.end and not tip.replays_at_end:
+            name = self._folder(manifest.branch_id, tip).name(start.value // size)
+            return _own(tip)[name][:inside]
+        folder = self.upto(manifest, start).folder
+        return folder.read(folder.number(start))[:inside]
+
+    def forget(self, branch_id: UUID) -> None:
+        """The branch is deleted."""
+        self._views.pop(branch_id, None)
+
+    # ---- filling a view
+
+    def _folder(self, branch_id: UUID, tip: Tip) -> WalFolder:
+        return WalFolder(self._root / str(branch_id), tip.control.timeline, tip.control.wal_segment_size)
+
+    def _filled(self, manifest: Manifest, redo: Lsn, end: Lsn) -> tuple[WalFolder, _View]:
+        """A folder with [`redo`, `end`): the branch's, or an ancestor's if all is from before its start."""
+        start = self.start(manifest)
+        if end <= start and manifest.parent is not None:
+            parent = manifests.read_manifest(self._store, manifest.parent.branch_id)
+            return self._filled(parent, redo, end)
+        view = self._views[manifest.branch_id]
+        folder = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
+        folder.path.mkdir(mode=0o700, exist_ok=True)
+        with view.mutex:
+            own = folder.number(start)
+            self._before(manifest, folder, redo, own)
+            if end > view.have:
+                self._fetch(manifest, folder, view, redo, end)
+        return folder, view
+
+    def _before(self, manifest: Manifest, folder: WalFolder, redo: Lsn, own: int) -> None:
+        """The whole segments from that of `redo` to the one before `own`: ancestors', or the layer's."""
+        lacking = [n for n in range(folder.number(redo), own) if not folder.complete(n).exists()]
+        if not lacking:
+            return
+        if manifest.parent is None:
+            came_with = _own(self._tips.get(manifest.layers[:1]))
+            for number in lacking:
+                folder.complete(number).write_bytes(came_with[folder.name(number)])
+            return
+        parent = manifests.read_manifest(self._store, manifest.parent.branch_id)
+        theirs, _ = self._filled(parent, redo, folder.begin(own))
+        for number in lacking:
+            os.link(theirs.complete(number), folder.complete(number))
+
+    def _fetch(self, manifest: Manifest, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> None:
+        """The branch's own WAL up to `end`, from the first safekeeper that gives it whole."""
+        begin = max(view.have, folder.begin(folder.number(self.start(manifest))))
+        failed: NeonError | None = None
+        for host, safekeeper in self._quorum.holders(manifest, end):
+            try:
+                self._copy(manifest, folder, safekeeper, begin, end)
+                view.have = end
+                self._walked(folder, view, redo, end)
+                return
+            except (Corrupt, Unavailable) as error:
+                _log.warning("WAL of %s from %s: %s (%s)", manifest.name, host, error.message, error.detail)
+                view.have = begin
+                failed = error
+        raise failed or Unavailable(
+            f'no safekeeper has the WAL of branch "{manifest.name}" up to {end}',
+            hint="neon-compose status shows the safekeepers.",
+            code="wal_unavailable",
+        )
+
+    def _copy(
+        self, manifest: Manifest, folder: WalFolder, safekeeper: Safekeeper, begin: Lsn, end: Lsn
+    ) -> None:
+        at = begin.value
+        for chunk in safekeeper.wal(manifest.branch_id, begin, end):
+            rest = memoryview(chunk)
+            while rest:
+                inside = at % folder.segment_size
+                part = rest[: folder.segment_size - inside]
+                _put(folder.complete(at // folder.segment_size), folder.segment_size, inside, part)
+                at, rest = at + len(part), rest[len(part) :]
+        if at != end.value:
+            raise Unavailable(f"WAL ends at {Lsn(at)}, {end} was promised", code="wal_unavailable")
+
+    def _walked(self, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> Lsn:
+        """The end of the last record that ends by `end`, all from `redo` checked."""
+        if view.last[:2] == (redo, end):
+            return view.last[2]
+        goes_on = view.first <= redo <= view.walked
+        begin = view.walked if goes_on and end >= view.walked else redo
+        found = walk(self._version, folder, begin, known=end, upto=end).end
+        if found >= view.walked:
+            view.first, view.walked = (view.first if goes_on else redo), found
+        view.last = (redo, end, found)
+        return found
+
+
+def _own(tip: Tip) -> dict[str, bytes]:
+    """The segments that the layer came with, by name."""
+    return {one.name.removeprefix(_WAL): one.data for one in tip.files if one.name.startswith(_WAL)}
+
+
+def _put(path: Path, size: int, inside: int, part: memoryview) -> None:
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(fd).st_size != size:
+            os.ftruncate(fd, size)
+        while part:
+            done = os.pwrite(fd, part, inside)
+            inside, part = inside + done, part[done:]
+    finally:
+        os.close(fd)
