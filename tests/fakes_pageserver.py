@@ -42,6 +42,8 @@ class _Compute:
     laid_out: bool = False
     opened: bool = False
     has_writes: bool = False
+    durability: Durability = Durability.LOCAL  # of the last prepare
+    host: str = ""  # of the last open
 
 
 @dataclass
@@ -258,7 +260,13 @@ class FakePageserver:
             del store.branches[name]
 
     def prepare(
-        self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+        self,
+        pg: str,
+        branch: str,
+        *,
+        from_branch: str | None = None,
+        from_snapshot: str | None = None,
+        durability: Durability = Durability.LOCAL,
     ) -> Prepared:
         with self._change(f"prepare {pg}"), self._mutex:
             store = self._store
@@ -276,6 +284,7 @@ class FakePageserver:
                 )
             store.branches[branch] = (parent, snapshot, pg)
             compute = store.computes.setdefault(pg, _Compute(f"{len(store.computes):012x}", branch))
+            compute.durability = durability
             return Prepared(
                 generation=compute.generation,
                 branch_id=f"id-of-{branch}",
@@ -307,9 +316,10 @@ class FakePageserver:
             self._store.computes[pg].laid_out = True
             return LaidOut(files=300, ms=10)
 
-    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened:
+    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0, *, host: str = "") -> Opened:
         del generation, port
         with self._change(f"open {pg}"):
+            self._store.computes[pg].host = host
             until = time.monotonic() + wait_s
             engine = self._all.engine
             while self._all.never_opens or not any(engine.running(name) for name in self._containers_of(pg)):

@@ -217,6 +217,7 @@ class Execution:
                     doc.branch,
                     from_branch=origin.name if origin else None,
                     from_snapshot=origin.moment if origin else None,
+                    durability=doc.durability,
                 )
             case do.Layout():
                 generation = self.prepared[doc.name].generation
@@ -224,11 +225,9 @@ class Execution:
             case do.CreateCompute(place=place, image=image):
                 prepared = self.prepared[doc.name]
                 self.tools.engine.create(compute_spec(self.tools.stack, doc, image, place, prepared))
-            case do.Open(container=container, wait_s=wait_s):
+            case do.Open():
                 tools, generation = self.tools, self.prepared[doc.name].generation
-                pass_gate(
-                    tools.engine, tools.stack, tools.workers, pageserver, doc, generation, container, wait_s
-                )
+                pass_gate(tools.engine, tools.stack, tools.workers, pageserver, step, generation)
             case do.DeleteCompute(discard_writes=discard_writes):
                 self._if_there(lambda: pageserver.delete_compute(doc.name, discard_writes=discard_writes))
             case _:

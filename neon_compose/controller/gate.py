@@ -15,6 +15,7 @@ from pathlib import Path
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.specs import work_volume
+from neon_compose.controller.steps import Open
 from neon_compose.disks import Disks, Place
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import TimedOut, Unavailable
@@ -32,18 +33,17 @@ def pass_gate(
     stack: str,
     workers: ThreadPoolExecutor,
     pageserver: Pageserver,
-    doc: PgDoc,
+    step: Open,
     generation: str,
-    container: str,
-    wait_s: float,
 ) -> Opened:
-    """Start `container`; return when clients get in.
+    """Start the container; return when clients get in.
 
     `Unavailable` with its last log lines if it ends, `TimedOut` with them if it doesn't open in time.
     """
+    doc, container = step.doc, step.container
     given_up = threading.Event()
-    deadline = Deadline.after(wait_s)
-    answer = workers.submit(_open_in_slices, pageserver, doc, generation, deadline, given_up)
+    deadline = Deadline.after(step.wait_s)
+    answer = workers.submit(_open_in_slices, pageserver, step, generation, deadline, given_up)
     try:
         engine.start(container)
         pause_s = _FIRST_LOOK_S
@@ -53,19 +53,20 @@ def pass_gate(
             except TimeoutError:
                 _check_alive(engine, stack, doc, container)
             except TimedOut as error:
-                raise _not_opened(error, doc, wait_s, engine.logs(container, _LOG_LINES)) from error
+                raise _not_opened(error, doc, step.wait_s, engine.logs(container, _LOG_LINES)) from error
             pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
     finally:
         given_up.set()
 
 
 def _open_in_slices(
-    pageserver: Pageserver, doc: PgDoc, generation: str, deadline: Deadline, given_up: threading.Event
+    pageserver: Pageserver, step: Open, generation: str, deadline: Deadline, given_up: threading.Event
 ) -> Opened:
     while True:
         slice_s = min(_SLICE_S, max(deadline.left_s, 0.1))
         try:
-            return pageserver.open(doc.name, generation, doc.port, wait_s=slice_s)
+            doc = step.doc
+            return pageserver.open(doc.name, generation, doc.port, wait_s=slice_s, host=step.host)
         except TimedOut:
             if deadline.passed or given_up.is_set():
                 raise

@@ -155,6 +155,12 @@ class Snapshot:
         pod = self.pod_of(_port(compute))
         return pod is None or not pod.running or pod.endpoint != compute.labels.get(label.ENDPOINT, "")
 
+    def compute_host(self, pg: str) -> str:
+        """Where the compute's pod is in the stack's network, "" if it has none that runs."""
+        compute = self.compute(pg)
+        pod = self.pod_of(_port(compute)) if compute is not None else None
+        return pod.ip if pod is not None else ""
+
     def pg_state(self, doc: PgDoc, *, busy: bool = False) -> PgState:
         """`busy`: a request works on it right now."""
         compute = self.compute(doc.name)

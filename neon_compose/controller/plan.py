@@ -148,7 +148,7 @@ def place_of(snap: Snapshot, doc: PgDoc) -> ComputePlace:
     work, storage = (server.source_of(at) if server else None for at in ("/work", "/storage"))
     if pod is None or not pod.running or work is None or storage is None:
         raise Unavailable(f'no running pod has port {doc.port} of pg "{doc.name}"', code="no_pod")
-    return ComputePlace(pod.name, pod.number, pod.endpoint, work, storage)
+    return ComputePlace(pod.name, pod.number, pod.ip, pod.endpoint, work, storage)
 
 
 def plan_put(snap: Snapshot, doc: PgDoc, branch: BranchStart | None) -> Plan:
@@ -205,18 +205,20 @@ def _clear_steps(snap: Snapshot, doc: PgDoc, seen: Container | None, why: str = 
 
 def _start_steps(snap: Snapshot, doc: PgDoc, origin: Source | None, *, fresh: bool) -> tuple[do.Step, ...]:
     name = specs.compute_name(snap.stack, doc.name)
-    create = do.CreateCompute(doc, place_of(snap, doc), snap.image("compute"), name)
+    place = place_of(snap, doc)
+    create = do.CreateCompute(doc, place, snap.image("compute"), name)
     return (
         do.Prepare(doc, origin=origin, fresh_branch=origin is not None, fresh_compute=fresh),
         do.Together(((create,), (do.Layout(doc),))),
-        do.Open(doc, name),
+        do.Open(doc, name, place.ip),
     )
 
 
 def plan_reopen(snap: Snapshot, doc: PgDoc) -> Plan:
     """After a controller's death: a compute that runs may still stand before its gate."""
     name = specs.compute_name(snap.stack, doc.name)
-    return Plan((do.Prepare(doc), do.Open(doc, name, why="its gate may be shut")))
+    host = snap.compute_host(doc.name)
+    return Plan((do.Prepare(doc), do.Open(doc, name, host, why="its gate may be shut")))
 
 
 def plan_stop(snap: Snapshot, doc: PgDoc) -> Plan:

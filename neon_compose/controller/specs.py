@@ -132,10 +132,12 @@ def compute_name(stack: str, pg: str) -> str:
 
 @dataclass(frozen=True)
 class ComputePlace:
-    """Where a compute goes: the pod it joins and the engine-side folders it mounts."""
+    """Where a compute goes: the pod it joins, that one's address in the stack's network, and the engine-side
+    folders it mounts."""
 
     pod: str
     pod_number: int
+    ip: str
     endpoint: str
     work: str
     storage: str

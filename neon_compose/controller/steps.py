@@ -259,10 +259,12 @@ class CreateCompute(_Compute):
 
 @dataclass(frozen=True)
 class Open(_Compute):
-    """Start the container (a running one stays) and wait until clients get in, or it ends."""
+    """Start the container (a running one stays) and wait until clients get in, or it ends. `host` is its
+    pod's address in the stack's network."""
 
     action = "start and open"
     container: str
+    host: str
     wait_s: float = 900
 
 

@@ -136,9 +136,17 @@ class PageserverClient:
     # ---- computes
 
     def prepare(
-        self, pg: str, branch: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+        self,
+        pg: str,
+        branch: str,
+        *,
+        from_branch: str | None = None,
+        from_snapshot: str | None = None,
+        durability: Durability = Durability.LOCAL,
     ) -> Prepared:
-        body = PrepareRequest(branch=branch, from_branch=from_branch, from_snapshot=from_snapshot)
+        body = PrepareRequest(
+            branch=branch, from_branch=from_branch, from_snapshot=from_snapshot, durability=durability
+        )
         return Prepared.model_validate(self._call("POST", f"/v1/computes/{pg}/prepare", body, _FILES_S))
 
     def check_settings(
@@ -158,9 +166,9 @@ class PageserverClient:
         body = LayoutRequest(generation=generation, port=port, settings=dict(settings), durability=durability)
         return LaidOut.model_validate(self._call("POST", f"/v1/computes/{pg}/layout", body, _FILES_S))
 
-    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0) -> Opened:
-        """Returns when TCP clients get in."""
-        body = OpenRequest(generation=generation, port=port, wait_s=wait_s)
+    def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0, *, host: str = "") -> Opened:
+        """Returns when TCP clients get in. `host` is the compute's address in the stack's network."""
+        body = OpenRequest(generation=generation, host=host, port=port, wait_s=wait_s)
         timeout_s = wait_s + _MARGIN_S
         return Opened.model_validate(self._call("POST", f"/v1/computes/{pg}/open", body, timeout_s))
 

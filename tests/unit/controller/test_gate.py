@@ -8,7 +8,7 @@ import pytest
 from neon_compose.controller import pgs, plan, steps
 from neon_compose.engine.runtime import ContainerSpec
 from neon_compose.errors import TimedOut, Unavailable
-from neon_compose.model.states import Component, PgState
+from neon_compose.model.states import Component, Durability, PgState
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb
 from tests.site import Fixture
 
@@ -29,6 +29,19 @@ def test_a_compute_that_ends_while_it_is_opened_fails_at_once_with_its_last_log_
     assert "could not load library" in caught.value.detail
     assert shop.site.documents.read().pgs == {}
     assert "t_pg_a" not in shop.engine.boxes
+
+
+def test_the_pageserver_is_told_the_durability_and_where_the_compute_is(shop: Fixture) -> None:
+    pgs.put(shop.site, PgIn(name="a", storage_name="shop", durability=Durability.OFF, start=True))
+    compute = shop.pageservers.store("shop").computes["a"]
+    (pod,) = shop.site.snapshot().pods()
+    assert pod.ip
+    assert (compute.durability, compute.host) == (Durability.OFF, pod.ip)
+    compute.host = ""
+    snap = shop.site.snapshot()
+    with shop.site.execution(snap) as execution:
+        execution.run(plan.plan_reopen(snap, snap.pg("a")))
+    assert compute.host == pod.ip
 
 
 def test_a_gate_that_takes_long_is_waited_for(shop: Fixture) -> None:
