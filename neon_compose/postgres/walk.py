@@ -18,7 +18,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -53,11 +53,16 @@ class Stop(Enum):
 
 @dataclass(frozen=True)
 class Walked:
-    """WAL is whole from the start up to `end`, the end of a record (or the start, if none follows)."""
+    """WAL is whole from the start up to `end`, the end of a record (or the start, if none follows).
+
+    `last_record` is where that record begins, None if none follows: what replaying up to `end` has for its
+    recovery_target_lsn.
+    """
 
     end: Lsn
     stop: Stop
     said: str = ""  # pg_waldump's words on it
+    last_record: Lsn | None = None
 
 
 def walk(
@@ -91,8 +96,10 @@ def walk(
         )
     end = last.end(wal.segment_size) if last else start
     if failed:
-        return _checked(wal, known, upto, _judged(wal, end, stretch, said))
-    return Walked(end, Stop.BOUND if upto is not None or end == bound else Stop.CUT)
+        walked = _checked(wal, known, upto, _judged(wal, end, stretch, said))
+    else:
+        walked = Walked(end, Stop.BOUND if upto is not None or end == bound else Stop.CUT)
+    return replace(walked, last_record=last.start if last else None)
 
 
 def normalise(version: Version, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:

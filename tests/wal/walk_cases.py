@@ -61,11 +61,15 @@ def a_walk_ends_where_the_wal_does(place: Place) -> None:
     walked = walk(V17, wal, redo, known=ends[-1])
     assert walked.stop is Stop.ZEROS, walked
     assert walked.end == end >= ends[-1]
-    assert walk(V17, wal, end) == replace(walked, said="")  # nothing follows
+    assert walk(V17, wal, end) == replace(walked, said="", last_record=None)  # nothing follows
     assert walk(V17, wal, ends[0], known=end).end == end  # from the middle
     for lsn in ends:
         assert normalise(V17, wal, redo, lsn) == lsn
-        assert walk(V17, wal, redo, upto=lsn).stop is Stop.BOUND
+        bound = walk(V17, wal, redo, upto=lsn)
+        assert bound.stop is Stop.BOUND
+        assert bound.last_record is not None
+        assert normalise(V17, wal, redo, bound.last_record) < lsn
+        assert walk(V17, wal, bound.last_record, upto=lsn).last_record == bound.last_record
         before = normalise(V17, wal, redo, Lsn(lsn.value - 8))
         assert before < lsn
         assert normalise(V17, wal, redo, before) == before
