@@ -5,8 +5,8 @@ that exists is the right one and is never looked into. Nothing here depends on t
 build that got its parts from a registry and one that made them itself carry the same tag.
 
     debian -> base -> python -> controller
-                  \\-> postgres -> compute
-                  \\-> minio   \\-> pageserver (and python)
+                  \\-> postgres -> compute -> pageserver (the shim of the one, and postgres, python)
+                  \\-> minio
 
 Invariant: once an image is there, asking for it touches nothing but the engine's list of tags.
 """
@@ -46,8 +46,10 @@ RECIPES: Mapping[str, Recipe] = {
     "python": Recipe({"BASE": "base"}, lambda: [context.requirements()]),
     "postgres": Recipe({"BASE": "base"}),
     "controller": Recipe({"PYTHON": "python"}, context.package_files),
-    "pageserver": Recipe({"POSTGRES": "postgres", "PYTHON": "python"}, context.package_files),
     "compute": Recipe({"BASE": "base", "POSTGRES": "postgres"}),
+    "pageserver": Recipe(
+        {"POSTGRES": "postgres", "COMPUTE": "compute", "PYTHON": "python"}, context.package_files
+    ),
     "minio": Recipe({"BASE": "base"}),
 }
 

@@ -10,8 +10,9 @@ from typing import Any
 import docker
 import pytest
 
+from neon_compose.compute.paths import SHIM_IN_CONTAINER
 from neon_compose.engine import images
-from tests.boxed import archive, shim_of
+from tests.boxed import archive
 from tests.moment import inside
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ _PARTS = ("moment", "power")  # of the tests, whose modules inside.py imports
 @pytest.fixture(scope="module")
 def world() -> Iterator[Any]:
     """A container with a layer, a parent's WAL and what was noted of its moments."""
-    ours = images.ensure(("pageserver", "compute"), lambda *_, **__: None)
+    ours = images.ensure(("pageserver",), lambda *_, **__: None)
     with closing(docker.from_env(timeout=3600)) as client:
         files = {
             "moment/tests/__init__.py": b"",
@@ -33,7 +34,6 @@ def world() -> Iterator[Any]:
                 for part in _PARTS
                 for path in (TESTS / part).glob("*.py")
             },
-            "moment/shim.so": shim_of(client, ours["compute"]),
         }
         container = client.containers.create(
             ours["pageserver"],
@@ -53,7 +53,8 @@ def world() -> Iterator[Any]:
 
 
 def run(container: Any, scenario: str) -> None:
-    command = ["/opt/neon/bin/python", "-m", "tests.moment.inside", "/work", f"{INSIDE}/shim.so", scenario]
+    shim = str(SHIM_IN_CONTAINER)
+    command = ["/opt/neon/bin/python", "-m", "tests.moment.inside", "/work", shim, scenario]
     status, said = container.exec_run(command, workdir=INSIDE)
     print(said.decode(errors="replace")[-8000:])
     assert status == 0, f"{scenario} ended with {status}"
