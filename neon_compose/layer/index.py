@@ -98,6 +98,28 @@ def read_index(path: Path) -> LayerIndex:
     return decode(path.read_bytes(), path)
 
 
+class Head(NamedTuple):
+    """What the header alone says of a layer."""
+
+    layer_id: UUID
+    storage_id: UUID
+    redo: Lsn
+    consistent: Lsn
+    kind: Kind
+    pages: int
+
+
+def read_head(path: Path) -> Head:
+    """The head of the index at `path`, whose tables are not looked at. Raises as `read_index`."""
+    with path.open("rb", buffering=0) as file:
+        raw = file.read(HEADER_SIZE)
+    check_header(raw, HEADER_SIZE, MAGIC, VERSION, path)
+    (_, _, _, layer, storage, redo, consistent, kind, _, pages, *_) = _HEADER.unpack_from(raw)
+    if kind not in (Kind.IMAGE, Kind.DELTA):
+        raise damaged(path, f"It is of kind {kind}.")
+    return Head(UUID(bytes=layer), UUID(bytes=storage), Lsn(redo), Lsn(consistent), Kind(kind), pages)
+
+
 def write_index(index: LayerIndex, dst: Path) -> None:
     """Write `index` at `dst`, aside and renamed; durable on return."""
     durable.write_file(dst, encode(index))

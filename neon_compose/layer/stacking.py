@@ -36,7 +36,7 @@ class Stacked(NamedTuple):
 def stack(indexes: Sequence[LayerIndex], storage_id: UUID) -> Iterator[Stacked]:
     """The segments of the tip, ascending, with extents that cover [0, blocks).
 
-    `indexes` from bottom to top, the first an image. Raises `Corrupt`.
+    `indexes` from bottom to top, the first an image, the others deltas. Raises `Corrupt`.
     """
     _check_layers(indexes, storage_id)
     merged: dict[SegmentKey, Stacked] = {}
@@ -45,7 +45,7 @@ def stack(indexes: Sequence[LayerIndex], storage_id: UUID) -> Iterator[Stacked]:
             merged.pop(key, None)
         for key, blocks, own in index.segments:
             top = [_place(extent, number) for extent in own]
-            if index.kind is not Kind.IMAGE:
+            if number:
                 below = merged.get(key)
                 top = overlay(below.extents if below else [], top, blocks)
                 _check_covered(key, blocks, top, index)
@@ -97,6 +97,8 @@ def _check_layers(indexes: Sequence[LayerIndex], storage_id: UUID) -> None:
             )
         if position == 0 and index.kind is not Kind.IMAGE:
             raise Corrupt(f"layer {index.layer_id} is at the bottom and is not an image layer")
+        if position and index.kind is Kind.IMAGE:  # what it lacks would show through from below
+            raise Corrupt(f"layer {index.layer_id} is an image layer and not at the bottom")
 
 
 def _check_covered(key: SegmentKey, blocks: int, extents: Sequence[MapExtent], index: LayerIndex) -> None:

@@ -168,3 +168,9 @@ def test_segments_out_of_order_or_twice_are_corrupt() -> None:
     for segments in ((second, first), (first, first)):
         with pytest.raises(Corrupt, match="made"):
             index.decode(index.encode(replace(good, segments=segments)), "made")
+
+
+def test_an_image_over_other_layers_is_refused() -> None:
+    layers = [small(0, Kind.IMAGE, 1, {0: False}), small(1, Kind.IMAGE, 1, {0: False})]
+    with pytest.raises(Corrupt, match="not at the bottom"):
+        branchmap.encode(layers, STORAGE)
