@@ -1,7 +1,7 @@
 """compute.json: how far a generation got. One small JSON file beside the data it speaks of.
 
     {"format": 1, "pg", "generation", "branch_id", "tip", "stage", "boot_id", "start_lsn",
-     "port", "expected_checkpoint", "crashed", "opens_at", "term"}
+     "port", "expected_checkpoint", "crashed", "opens_at", "term", "host"}
 
 Replaced by rename, never in place. Before there is a marker it is not synced: the file and what it speaks
 of reach the disk by the same background sync, after which the marker appears. So without a marker of this
@@ -39,7 +39,7 @@ class Record:
     """`start_lsn` is where this compute's own WAL begins; `expected_checkpoint` what the running or next
     start must reach, `crashed` whether it begins with crash recovery. `opens_at` is the moment that the first
     recovery had to reach, empty if the layout left nothing to replay. `term` is the one that it writes under,
-    0 if no safekeeper receives its WAL."""
+    0 if no safekeeper receives its WAL; `host` and `port` are where safekeepers reach it."""
 
     pg: str
     generation: str
@@ -53,6 +53,7 @@ class Record:
     crashed: bool = False
     opens_at: str = ""
     term: int = 0
+    host: str = ""
 
     @property
     def unproven(self) -> bool:

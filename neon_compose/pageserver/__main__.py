@@ -36,6 +36,7 @@ from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
@@ -126,7 +127,7 @@ def make_service(
         scan=scan,
         version=version,
         boot=boot,
-        primaries=Primaries(store, tips, quorum, branch_wal, scan),
+        primaries=Primaries(store, tips, quorum, branch_wal, scan, generations),
         session=outside.session,
     )
     computes = Computes(around)
@@ -146,7 +147,12 @@ def make_service(
     )
     computes.resume()
     parts.warm_up()
-    return Service(parts)
+    service = Service(parts)
+    primaries = around.primaries
+    Tending(
+        store, quorum, lambda manifest: primaries.receiving(manifest, service.storage().admin_password)
+    ).start()
+    return service
 
 
 def _disks(storage: Path, work: Path, name: str) -> Disks:

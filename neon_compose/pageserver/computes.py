@@ -162,10 +162,10 @@ class Computes:
     def _let_in(
         self, session: gate.Session, generation: Generation, storage: StorageDoc, host: str, port: int
     ) -> tuple[gate.Standing, Record]:
-        record = _recorded(generation)
+        record = replace(_recorded(generation), host=host, port=port)
         found = gate.standing(session)
         gate.check(found, self._expected(generation, record, storage))
-        self._around.primaries.received(session, record, host, port, storage.admin_password)
+        self._around.primaries.received(session, record, storage.admin_password)
         self._write_record(generation, record.at(Stage.OPENED))
         gate.let_clients_in(session, generation.paths, found)
         return found, record

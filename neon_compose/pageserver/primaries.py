@@ -28,7 +28,7 @@ from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
-from neon_compose.pageserver.generations import Generation, may_have_writes
+from neon_compose.pageserver.generations import Generation, Generations, may_have_writes
 from neon_compose.pageserver.quorum import Quorum, Seed
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.cut import Cut
@@ -60,6 +60,7 @@ class Primaries:
     quorum: Quorum
     wal: BranchWal
     scan: WriteScan
+    generations: Generations
 
     def prepare(self, generation: Generation, record: Record, durability: Durability) -> Record:
         """The record of a compute about to start; with a term of its own if it is to be laid out."""
@@ -137,25 +138,39 @@ class Primaries:
         opened = replace(manifest, layers=_layers_of(manifest, UUID(record.tip)))
         return Opening(self.tips.get(opened.layers), at, self.wal.cut(opened, at))
 
-    def received(self, session: gate.Session, record: Record, host: str, port: int, password: str) -> None:
+    def received(self, session: gate.Session, record: Record, password: str) -> None:
         """Have the WAL received. Under durability quorum, returns once a majority has all there is."""
         if not record.term:
             return
         manifest = manifests.read_manifest(self.store, UUID(record.branch_id))
-        request = wire.ReceiverRequest(
-            term=record.term, host=host, port=port, user=ADMIN, password=SecretStr(password)
-        )
-        self.quorum.receive(manifest, request)
+        self.quorum.receive(manifest, _request(record, password))
         assert manifest.register is not None
         majority = terms.majority(manifest.register.claimed.seats)
         if gate.waits_for_standbys(session):
             gate.wait_until_received(session, self.quorum.standbys(manifest), majority)
             self._set_durable(manifest, durable=True)
 
+    def receiving(self, manifest: Manifest, password: str) -> wire.ReceiverRequest | None:
+        """How to receive from the branch's primary; None if none has let clients in under the last term."""
+        writer, register = manifest.writer, manifest.register
+        if writer is None or register is None or not self.generations.has(writer.pg, writer.generation):
+            return None
+        record = self.generations.read(writer.pg, writer.generation).record
+        if record is None or record.stage is not Stage.OPENED or record.term != register.claimed.term:
+            return None
+        return _request(record, password)
+
     def _set_durable(self, manifest: Manifest, *, durable: bool) -> None:
         manifests.update_manifest(
             self.store, manifest.branch_id, lambda found: replace(found, durable=durable)
         )
+
+
+def _request(record: Record, password: str) -> wire.ReceiverRequest:
+    assert record.port is not None
+    return wire.ReceiverRequest(
+        term=record.term, host=record.host, port=record.port, user=ADMIN, password=SecretStr(password)
+    )
 
 
 def _layers_of(manifest: Manifest, tip: UUID) -> tuple[UUID, ...]:

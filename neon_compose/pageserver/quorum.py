@@ -13,7 +13,7 @@ Killed anywhere, what was claimed stays claimed: the next start claims the next 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,6 +48,7 @@ class Safekeeper(Protocol):
     def promise(self, branch: UUID, term: int) -> Answer: ...
     def adopt(self, branch: UUID, history: History, peers: Sequence[wire.Peer]) -> wire.BranchStatus: ...
     def receive(self, branch: UUID, request: wire.ReceiverRequest) -> wire.BranchStatus: ...
+    def commit(self, branch: UUID, term: int, lsn: Lsn) -> None: ...
     def wal(self, branch: UUID, start: Lsn, end: Lsn) -> Iterator[bytes]: ...
     def delete(self, branch: UUID) -> None: ...
 
@@ -173,9 +174,21 @@ class Quorum:
 
     # ---- a running term
 
-    def receive(self, manifest: Manifest, request: wire.ReceiverRequest) -> int:
-        """Have the members receive from the primary; how many will."""
-        return len(self._ask(lambda one: one.receive(manifest.branch_id, request)))
+    def receive(
+        self, manifest: Manifest, request: wire.ReceiverRequest, hosts: Sequence[str] | None = None
+    ) -> int:
+        """Have the members, or those on `hosts`, receive from the primary; how many will."""
+        return len(self._ask(lambda one: one.receive(manifest.branch_id, request), hosts))
+
+    def rejoin(self, manifest: Manifest, host: str, seen: Mapping[str, wire.BranchStatus]) -> None:
+        """Have the member on `host` adopt the decided term that it missed, from others that were `seen`."""
+        peers = [wire.Peer(identity=one.identity, host=other) for other, one in seen.items() if other != host]
+        history = _register(manifest).decided.history
+        self._ask(lambda one: one.adopt(manifest.branch_id, history, peers), [host])
+
+    def tell(self, manifest: Manifest, term: int, commit: Lsn, hosts: Sequence[str]) -> None:
+        """Say what is committed of the decided term."""
+        self._ask(lambda one: one.commit(manifest.branch_id, term, commit), hosts)
 
     def commit(self, manifest: Manifest) -> Lsn | None:
         """The commit LSN of the decided term; None before a majority adopted one, or while it is away."""
@@ -188,6 +201,11 @@ class Quorum:
     def statuses(self, manifest: Manifest) -> list[tuple[str, wire.BranchStatus]]:
         """What the safekeepers that answer say of the branch, by host."""
         return self._ask(lambda one: one.branch(manifest.branch_id))
+
+    def all_statuses(self) -> dict[str, dict[UUID, wire.BranchStatus]]:
+        """What the safekeepers that answer say of all branches, by host."""
+        answered = self._ask(lambda one: one.status())
+        return {host: {UUID(one.branch_id): one for one in said.branches} for host, said in answered}
 
     def holders(self, manifest: Manifest, end: Lsn) -> list[tuple[str, Safekeeper]]:
         """The safekeepers that have the branch's WAL up to `end`, as its decided history means it."""

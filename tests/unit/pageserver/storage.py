@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ class World:
         self.walks: list[Path] = []  # as they were made
         self.quorum = Quorum(self.store, self.safekeepers.items(), lambda host: f"10.0.0.{host[-1]}")
         self.branch_wal = BranchWal(self.store, tips, self.quorum, version, self.work / "wal")
+        self.primaries = Primaries(self.store, tips, self.quorum, self.branch_wal, scan, self.generations)
         self.computes = Computes(
             Surroundings(
                 store=self.store,
@@ -122,7 +124,7 @@ class World:
                 scan=scan,
                 version=version,
                 boot=self.boot,
-                primaries=Primaries(self.store, tips, self.quorum, self.branch_wal, scan),
+                primaries=self.primaries,
                 session=self.session,
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
@@ -181,6 +183,11 @@ class World:
         self.computes.open(pg, prepared.generation, "10.0.0.9", 5432, 5.0, self.doc)
         generation: str = prepared.generation
         return generation
+
+    def rebuild(self, pg: str, branch: str) -> str:
+        """Lose its data directory, and start it again."""
+        shutil.rmtree(self.work / "pg" / pg)
+        return self.up(pg, branch, durability=Durability.QUORUM)
 
     def delete(self, pg: str, *, discard: bool = False) -> None:
         self.computes.delete(self.claims, pg, discard_writes=discard)

@@ -1,0 +1,93 @@
+"""Beside all requests: safekeepers are told what is committed, and brought back into terms they missed.
+
+Owns the thread and its period. A safekeeper goes on by itself after a restart; one that was away as a term
+began, or lost its volume, doesn't know of it. Here it adopts the decided term from its peers and receives. A
+replacement takes no part before the next term (register, invariant 14), so it isn't looked at.
+
+The commit LSN that members hear is what later makes damage detectable: WAL that ends before it was cut off.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+from neon_compose import log
+from neon_compose.errors import NeonError
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.pageserver.quorum import Quorum
+from neon_compose.terms import register as terms
+from neon_compose.wire.safekeeper import BranchStatus, ReceiverRequest
+
+_log = log.get(__name__)
+_PERIOD_S = 5.0
+
+Receiving = Callable[[Manifest], ReceiverRequest | None]  # how to receive from the branch's open primary
+Seen = dict[str, BranchStatus]  # by host
+
+
+class Tending:
+    def __init__(self, store: ObjectStore, quorum: Quorum, receiving: Receiving) -> None:
+        self._store = store
+        self._quorum = quorum
+        self._receiving = receiving
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tending", daemon=True)
+
+    def start(self) -> None:
+        """Begin, if there are safekeepers at all."""
+        if self._quorum.seats:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.wait(_PERIOD_S):
+            try:
+                self.tend_all()
+            except NeonError as error:
+                _log.warning("safekeepers are not tended: %s (%s)", error.message, error.detail)
+
+    def tend_all(self) -> None:
+        """Once over all branches that have a decided term. One call per safekeeper, if all is well."""
+        if not self._with_terms():
+            return
+        seen = self._quorum.all_statuses()
+        for manifest in self._with_terms():  # read after what was seen: a newer term shows as a seat to tend
+            found = {host: of[manifest.branch_id] for host, of in seen.items() if manifest.branch_id in of}
+            try:
+                self._tend(manifest, found)
+            except NeonError as error:
+                _log.warning("%s is not tended: %s (%s)", manifest.name, error.message, error.detail)
+
+    def _with_terms(self) -> list[Manifest]:
+        """Those whose decided term is the last one claimed; else a start is under way."""
+        found = []
+        for one in manifests.list_branches(self._store):
+            register = one.register
+            if register and register.claimed.term == register.decided.history.last.term:
+                found.append(one)
+        return found
+
+    def _tend(self, manifest: Manifest, seen: Seen) -> None:
+        assert manifest.register is not None
+        decided = manifest.register.decided
+        term = decided.history.last.term
+        request = self._receiving(manifest)
+        for host, status in seen.items():
+            if UUID(status.identity) not in decided.seats or status.promised > term:
+                continue
+            if status.term < term:
+                self._quorum.rejoin(manifest, host, seen)
+            if request is not None and (status.term < term or status.receiver == "stopped"):
+                self._quorum.receive(manifest, request, [host])
+        reports = [one.report() for one in seen.values()]
+        commit = terms.commit_lsn(decided, [one for one in reports if one])
+        if commit is not None:
+            hosts = [host for host, one in seen.items() if Lsn.parse(one.committed) < commit]
+            self._quorum.tell(manifest, term, commit, hosts)
