@@ -226,29 +226,35 @@ class FakePageserver:
         ]
 
     def create_branch(
-        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+        self, name: str, *, from_branch: str | None = None, moment: str | None = None
     ) -> tuple[Branch, bool]:
         with self._change(f"create branch {name}"), self._mutex:
             store = self._store
-            new = self._make_branch(store, name, from_branch, from_snapshot)
+            new = self._make_branch(store, name, from_branch, moment)
             return self._branch(store, name), new
 
-    def _make_branch(
-        self, store: FakeStore, name: str, from_branch: str | None, from_snapshot: str | None
-    ) -> bool:
+    def _make_branch(self, store: FakeStore, name: str, from_branch: str | None, moment: str | None) -> bool:
         if name in store.branches:
-            if store.branches[name][:2] != (from_branch, from_snapshot):
+            if store.branches[name][:2] != (from_branch, moment):
                 raise Conflict(f'branch "{name}" starts elsewhere', code="branch_exists")
             return False
-        if from_snapshot is not None and from_snapshot not in store.snapshots:
-            raise NotFound(f'snapshot "{from_snapshot}" does not exist', code="no_such_snapshot")
+        self._refuse_unknown(store, moment)
         if from_branch not in store.branches:
             raise NotFound(f'branch "{from_branch}" does not exist', code="no_such_branch")
-        if from_snapshot is None and self._has_writes(store, from_branch):
+        if moment is None and self._has_writes(store, from_branch):
             moments = ", ".join(sorted(store.snapshots))
             raise Conflict(f'branch "{from_branch}" has writes', detail=moments, code="has_writes")
-        store.branches[name] = (from_branch, from_snapshot, None)
+        store.branches[name] = (from_branch, moment, None)
         return True
+
+    @staticmethod
+    def _refuse_unknown(store: FakeStore, moment: str | None) -> None:
+        """Every time is one, and one LSN."""
+        if moment is None or moment in (*store.snapshots, "0/1000000") or moment[:4].isdigit():
+            return
+        if "/" in moment:
+            raise NotFound(f"there is no moment {moment}", code="no_such_moment")
+        raise NotFound(f'snapshot "{moment}" does not exist', code="no_such_snapshot")
 
     def delete_branch(self, name: str) -> None:
         with self._change(f"delete branch {name}"):
@@ -265,7 +271,7 @@ class FakePageserver:
         branch: str,
         *,
         from_branch: str | None = None,
-        from_snapshot: str | None = None,
+        moment: str | None = None,
         durability: Durability = Durability.LOCAL,
     ) -> Prepared:
         with self._change(f"prepare {pg}"), self._mutex:
@@ -274,7 +280,7 @@ class FakePageserver:
             if branch not in store.branches:
                 if from_branch is None:
                     raise NotFound(f'branch "{branch}" does not exist', code="no_such_branch")
-                created = self._make_branch(store, branch, from_branch, from_snapshot)
+                created = self._make_branch(store, branch, from_branch, moment)
             parent, snapshot, writer = store.branches[branch]
             if writer not in (None, pg):
                 raise Conflict(

@@ -59,7 +59,7 @@ StorageOption = Annotated[
 @app.command()
 def create(
     ctx: typer.Context,
-    source: Annotated[str, typer.Option("--from", metavar="SRC", help="[STORAGE/]NAME[@SNAPSHOT]")],
+    source: Annotated[str, typer.Option("--from", metavar="SRC", help="[STORAGE/]NAME[@MOMENT]")],
     name: NameArgument = None,
     option_name: NameOption = None,
     storage: StorageOption = None,

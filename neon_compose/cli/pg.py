@@ -45,7 +45,7 @@ BranchOption = Annotated[
 FromOption = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="SRC", help="Start a new branch at [STORAGE/]NAME[@SNAPSHOT].", show_default=False
+        "--from", metavar="SRC", help="Start a new branch at [STORAGE/]NAME[@MOMENT].", show_default=False
     ),
 ]
 PortOption = Annotated[

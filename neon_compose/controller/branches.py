@@ -14,6 +14,7 @@ from neon_compose.controller.steps import Plan
 from neon_compose.errors import Invalid, NotFound
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.source import Source, parse_source
+from neon_compose.wait import now
 from neon_compose.wire.pageserver import Branch
 from neon_compose.wire.rest import BranchOut, SnapshotOut
 
@@ -52,11 +53,21 @@ def start_of(
     return BranchStart(origin, there)
 
 
+def settled_source(text: str) -> Source:
+    """The source that a request names, at a moment that stays.
+
+    Here and nowhere later: the lock that joins identical requests goes by the words that came in, all that is
+    stored, tried again after an error or finished by the next controller goes by what they meant when they
+    came. So `shop@5m` is one start however long its making takes and however often it is cut off.
+    """
+    return parse_source(text).settled(now())
+
+
 def _no_branch(storage: str, branch: str, known: Known) -> NotFound:
     return NotFound(
         f'branch "{storage}/{branch}" does not exist',
         detail=did_you_mean(branch, known.get(storage, {})),
-        hint='To make it, say what it starts from ("from"): [STORAGE/]NAME[@SNAPSHOT].',
+        hint='To make it, say what it starts from ("from"): [STORAGE/]NAME[@MOMENT].',
         code="no_such_branch",
     )
 
@@ -92,7 +103,7 @@ def put(
     site: Site, storage: str, name: str, from_: str | None, *, dry_run: bool = False
 ) -> tuple[BranchOut, bool] | Plan:
     """Make the branch (True), or find it as it should be (False)."""
-    source = parse_source(from_) if from_ is not None else None
+    source = settled_source(from_) if from_ is not None else None
     return site.locks.run(
         f"put branch {storage}/{name} {from_} {dry_run}",
         lambda: _put(site, storage, name, source, dry_run=dry_run),

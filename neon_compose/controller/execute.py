@@ -29,6 +29,7 @@ from neon_compose.controller.pageservers import Pageserver, Pageservers
 from neon_compose.controller.specs import compute_spec
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import Bug, NeonError, NotFound, Unavailable
+from neon_compose.model.source import Source
 from neon_compose.wait import Deadline, monotonic_s, until
 from neon_compose.wire.events import EventKind
 from neon_compose.wire.ndjson import Emit, Result
@@ -199,7 +200,7 @@ class Execution:
                 self._relay(self.pageserver(storage).import_stream(fmt, self.chunks or iter(()), what))
             case do.PutBranch(storage=storage, branch=branch, origin=origin):
                 self.pageserver(storage).create_branch(
-                    branch, from_branch=origin.name, from_snapshot=origin.moment
+                    branch, from_branch=origin.name, moment=_moment(origin)
                 )
             case do.DropBranch(storage=storage, branch=branch):
                 self.pageserver(storage).delete_branch(branch)
@@ -216,7 +217,7 @@ class Execution:
                     doc.name,
                     doc.branch,
                     from_branch=origin.name if origin else None,
-                    from_snapshot=origin.moment if origin else None,
+                    moment=_moment(origin) if origin else None,
                     durability=doc.durability,
                 )
             case do.Layout():
@@ -322,3 +323,7 @@ class Execution:
             Deadline.after(_HEALTHY_S),
             last_words=lambda: "\n".join(engine.logs(name)),
         )
+
+
+def _moment(origin: Source) -> str | None:
+    return str(origin.moment) if origin.moment is not None else None

@@ -46,7 +46,7 @@ class Pageserver(Protocol):
     def branches(self) -> list[Branch]: ...
     def snapshots(self) -> list[Snapshot]: ...
     def create_branch(
-        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+        self, name: str, *, from_branch: str | None = None, moment: str | None = None
     ) -> tuple[Branch, bool]: ...
     def delete_branch(self, name: str) -> None: ...
     def prepare(
@@ -55,7 +55,7 @@ class Pageserver(Protocol):
         branch: str,
         *,
         from_branch: str | None = None,
-        from_snapshot: str | None = None,
+        moment: str | None = None,
         durability: Durability = Durability.LOCAL,
     ) -> Prepared: ...
     def check_settings(

@@ -87,7 +87,10 @@ def put(
 ) -> tuple[PgOut, bool] | Plan:
     """Make the pg (True), or bring it to what is asked (False); start it if `request.start`."""
     check_durability(request.durability)
-    source = parse_source(request.from_) if request.from_ is not None else None
+    asked = request.model_dump_json()
+    source = branches.settled_source(request.from_) if request.from_ is not None else None
+    if source is not None:
+        request = request.model_copy(update={"from_": str(source)})
     branch = request.branch or (request.name if source else "main")
     on_branch = frozenset({f"branch/{request.storage_name}/{branch}"})
     alone, shared = frozenset({f"pg/{request.name}"}), frozenset({f"storage/{request.storage_name}"})
@@ -98,7 +101,7 @@ def put(
     if dry_run:
         return _put(site, request, branch, source, emit, dry_run=True)
     return site.locks.run(
-        f"put pg {request.model_dump_json()}",
+        f"put pg {asked}",
         lambda: outliving(
             site,
             request.storage_name,

@@ -1,4 +1,4 @@
-"""What a source means: `[STORAGE/]NAME[@SNAPSHOT]` -> a branch of a storage. Pure.
+"""What a source means: `[STORAGE/]NAME[@MOMENT]` -> a branch of a storage. Pure.
 
 `STORAGE/NAME` is a branch; a bare NAME is a pg (its branch), else a storage (its `main`), else a branch
 name unique in the stack. If two of them exist and differ, that is a conflict that lists the full forms.

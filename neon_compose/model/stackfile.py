@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 import neon_compose
 from neon_compose.errors import Invalid, NeonError
 from neon_compose.model import stackchecks
+from neon_compose.model.moments import Ago
 from neon_compose.model.names import PATTERN, parse_name
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.origin import is_server
@@ -55,7 +56,10 @@ def _bind(value: str) -> str:
 
 
 def _source(value: str) -> str:
-    return _said(lambda: str(parse_source(value)))
+    text = _said(lambda: str(parse_source(value)))
+    if isinstance(moment := parse_source(text).moment, Ago):
+        raise ValueError(f"{moment} ago is another moment at every up: name a time, an LSN or a snapshot")
+    return text
 
 
 def _name(what: str) -> AfterValidator:
@@ -130,7 +134,7 @@ class PgSpec(_Strict):
     ] = None
     from_: Annotated[
         Annotated[str, AfterValidator(_source)] | None,
-        Field(alias="from", description="[STORAGE/]NAME[@SNAPSHOT] that a new branch starts at"),
+        Field(alias="from", description="[STORAGE/]NAME[@MOMENT] that a new branch starts at"),
     ] = None
     port: Annotated[int | None, Field(ge=1024, le=65535, description="default: the next free one")] = None
     durability: Annotated[Durability, Field(strict=False)] = Durability.LOCAL

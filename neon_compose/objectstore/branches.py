@@ -32,15 +32,17 @@ def create_branch(
     layers: tuple[UUID, ...],
     writer: Writer | None = None,
     cluster: Cluster | None = None,
+    asked: str | None = None,
 ) -> tuple[Manifest, bool]:
     """Make the branch `name` from `parent`, opened from `layers`; (its manifest, whether it is new).
 
-    Repeat is success and changes nothing. Raises `Conflict` code "branch_exists" if the name has another
-    parent or is claimed for one, `NotFound` if the parent is gone.
+    `asked` is what `branch_start` knows the wish by. Repeat is success and changes nothing. Raises
+    `Conflict` code "branch_exists" if the name has another parent or is claimed for one, `NotFound` if the
+    parent is gone.
     """
     for _ in range(cas.TRIES):
         ref, _ = cas.claim(
-            store, branch_ref_key(name), BranchRef(new_id(), parent), lambda r: _clean(store, r)
+            store, branch_ref_key(name), BranchRef(new_id(), parent, asked=asked), lambda r: _clean(store, r)
         )
         found = find_manifest(store, ref.branch_id)
         if found is None and ref.parent == parent:
@@ -50,6 +52,15 @@ def create_branch(
             return _same_parent(name, ref, parent, found), False
         _finish_delete(store, name, ref)  # its deleter did not come to the end
     raise Unavailable(f'branch "{name}" is made and deleted too often', code="contended")
+
+
+def branch_start(store: ObjectStore, name: str, asked: str) -> Point | None:
+    """Where the branch `name` starts, or is about to, if it was `asked` for by these words; else None."""
+    ref = cas.find(store, branch_ref_key(name), BranchRef)
+    if ref is None or ref.deleted or ref.asked != asked:
+        return None
+    found = find_manifest(store, ref.branch_id)
+    return None if found is not None and found.deleted else ref.parent
 
 
 def read_branch(store: ObjectStore, name: str) -> Manifest:

@@ -87,23 +87,27 @@ class Point:
 @dataclass(frozen=True)
 class BranchRef:
     """A claimed name. Not a branch before the manifest of `branch_id` exists; `parent` is what the claimer
-    wants to make, so that a repeat can finish it and another wish is a conflict."""
+    wants to make, so that a repeat can finish it and another wish is a conflict. `asked` is that wish in
+    words: of those that mean the end of a branch, `parent` is what they meant when they came first."""
 
     branch_id: UUID
     parent: Point | None
     deleted: datetime | None = None
+    asked: str | None = None
     format: int = FORMAT
 
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """A claimed name. Not a snapshot before the branch's manifest has the pin `snapshot_id`."""
+    """A claimed name. Not a snapshot before the branch's manifest has the pin `snapshot_id`. `asked` as in
+    `BranchRef`."""
 
     branch_id: UUID
     lsn: Lsn
     time: datetime
     snapshot_id: UUID
     deleted: datetime | None = None
+    asked: str | None = None
     format: int = FORMAT
 
 

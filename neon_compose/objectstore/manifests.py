@@ -28,6 +28,7 @@ state before or after the whole, and calling it again finishes it (tests stop it
 
 from neon_compose.objectstore.branches import (
     MAIN,
+    branch_start,
     create_branch,
     delete_branch,
     list_branches,
@@ -49,6 +50,7 @@ from neon_compose.objectstore.snapshots import (
     delete_snapshot,
     list_snapshots,
     read_snapshot,
+    snapshot_point,
 )
 from neon_compose.objectstore.storages import create_storage, discard_unborn, read_storage
 
@@ -56,6 +58,7 @@ __all__ = [
     "MAIN",
     "Snapshot",
     "begin_refresh",
+    "branch_start",
     "commit_refresh",
     "create_branch",
     "create_snapshot",
@@ -74,5 +77,6 @@ __all__ = [
     "read_storage",
     "refuse_writer",
     "settle_refresh",
+    "snapshot_point",
     "update_manifest",
 ]

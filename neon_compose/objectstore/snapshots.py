@@ -20,14 +20,16 @@ class Snapshot:
     ref: SnapshotRef
 
 
-def create_snapshot(store: ObjectStore, name: str, point: Point) -> tuple[Snapshot, bool]:
+def create_snapshot(
+    store: ObjectStore, name: str, point: Point, asked: str | None = None
+) -> tuple[Snapshot, bool]:
     """Make the snapshot `name` of `point`; (it, whether it is new). Repeat is success.
 
-    Raises `Conflict` code "snapshot_exists" if the name is of another moment, `NotFound` if the branch is
-    gone.
+    `asked` is what `snapshot_point` knows the wish by. Raises `Conflict` code "snapshot_exists" if the
+    name is of another moment, `NotFound` if the branch is gone.
     """
     key = snapshot_ref_key(name)
-    wanted = SnapshotRef(point.branch_id, point.lsn, wait.now(), new_id())
+    wanted = SnapshotRef(point.branch_id, point.lsn, wait.now(), new_id(), asked=asked)
     ref, is_new = cas.claim(store, key, wanted, lambda found: is_free(store, found))
     if (ref.branch_id, ref.lsn) != (point.branch_id, point.lsn):
         raise Conflict(
@@ -45,6 +47,12 @@ def create_snapshot(store: ObjectStore, name: str, point: Point) -> tuple[Snapsh
         unpin(store, ref.branch_id, ref.snapshot_id)
         raise Conflict(f'snapshot "{name}" was deleted while it was made', code="snapshot_deleted")
     return Snapshot(name, ref), is_new
+
+
+def snapshot_point(store: ObjectStore, name: str, asked: str) -> Point | None:
+    """What the snapshot `name` is of, or is about to, if it was `asked` for by these words; else None."""
+    ref = cas.find(store, snapshot_ref_key(name), SnapshotRef)
+    return None if ref is None or ref.deleted or ref.asked != asked else Point(ref.branch_id, ref.lsn)
 
 
 def read_snapshot(store: ObjectStore, name: str) -> Snapshot:

@@ -33,11 +33,13 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.moments import Moments, NoSafekeepers
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.wal import BranchWal
+from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
@@ -131,7 +133,14 @@ def make_service(
         session=outside.session,
     )
     computes = Computes(around)
-    branches = Branches(store, lambda layers: tips.get(layers).end, computes.writer_has_writes)
+    moments = Moments(
+        store,
+        lambda layers: tips.get(layers).end,
+        computes.writer_has_writes,
+        branch_wal if safekeepers else NoSafekeepers(),
+        WalRecords(version),
+    )
+    branches = Branches(store, moments)
     parts = Parts(
         name=name,
         store=store,

@@ -1,60 +1,96 @@
-"""Branches and snapshots of the storage: where a new one may start, and how they are shown.
+"""Branches and snapshots of the storage: making them at a moment, and how they are shown.
 
-Owns the rules; the documents and their order are objectstore.manifests'. While WAL stays in the compute,
-a branch with writes has no end that another could start from: only snapshots on its ancestry do.
+Owns what a repeat is: the same words about the same branch mean the point they meant the first time, however
+far that branch has gone since. Which point that is, moments says; the documents and their order are
+objectstore.manifests'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
-from neon_compose.errors import Conflict, Invalid, NotFound
-from neon_compose.model.lsn import Lsn
+from neon_compose.errors import Conflict
+from neon_compose.model.moments import Settled
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import Cluster, Manifest, Point, Writer
+from neon_compose.objectstore.documents import Manifest, Point, Writer
 from neon_compose.objectstore.store import ObjectStore
+from neon_compose.pageserver.moments import Moments, Start
 from neon_compose.wire import pageserver as wire
 
-EndOf = Callable[[tuple[UUID, ...]], Lsn]  # where a stack of layers ends
-HasWrites = Callable[[Writer], bool]
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a new branch begins, the layers it is opened from, and whose cluster they are."""
-
-    point: Point
-    layers: tuple[UUID, ...]
-    cluster: Cluster | None
-
-    @classmethod
-    def of(cls, source: Manifest, lsn: Lsn) -> Start:
-        return cls(Point(source.branch_id, lsn), source.layers, source.cluster)
+T = TypeVar("T")
+_TRIES = 2  # of makers with the same words at the same time one comes first, and says where it is
 
 
 class Branches:
-    def __init__(self, store: ObjectStore, end_of: EndOf, has_writes: HasWrites) -> None:
+    def __init__(self, store: ObjectStore, moments: Moments) -> None:
         self._store = store
-        self._end_of = end_of
-        self._has_writes = has_writes
+        self._moments = moments
 
     def find(self, name: str) -> Manifest:
         return manifests.read_branch(self._store, name)
 
     def create(
-        self, name: str, from_branch: str | None, from_snapshot: str | None, writer: Writer | None = None
+        self, name: str, from_branch: str | None, moment: Settled | None, writer: Writer | None = None
     ) -> tuple[Manifest, bool]:
-        """Make the branch; (it, whether it is new). Repeat is success, also when the source has got writes
-        since. Raises `Conflict` for another source, or a source with writes."""
-        start = self._start(from_branch, from_snapshot)
-        if from_snapshot is None and from_branch is not None and not self._is_there(name):
-            self._refuse_writes(self.find(from_branch))
-        return manifests.create_branch(self._store, name, start.point, start.layers, writer, start.cluster)
+        """Make the branch; (it, whether it is new). Repeat is success, also when the source has gone on
+        since. Raises `Conflict` for another source, and as `Moments.start`."""
+        asked = self._words(from_branch, moment)
+
+        def make(start: Start) -> tuple[Manifest, bool]:
+            return manifests.create_branch(
+                self._store, name, start.point, start.layers, writer, start.cluster, asked
+            )
+
+        return self._once(
+            lambda: manifests.branch_start(self._store, name, asked),
+            from_branch,
+            moment,
+            make,
+            "branch_exists",
+        )
+
+    def create_snapshot(
+        self, name: str, from_branch: str, moment: Settled | None
+    ) -> tuple[manifests.Snapshot, bool]:
+        """Make the snapshot; as `create`."""
+        asked = self._words(from_branch, moment)
+        return self._once(
+            lambda: manifests.snapshot_point(self._store, name, asked),
+            from_branch,
+            moment,
+            lambda start: manifests.create_snapshot(self._store, name, start.point, asked),
+            "snapshot_exists",
+        )
+
+    def _once(
+        self,
+        known: Callable[[], Point | None],
+        from_branch: str | None,
+        moment: Settled | None,
+        make: Callable[[Start], T],
+        taken: str,
+    ) -> T:
+        for tries_left in reversed(range(_TRIES)):
+            point = known()
+            start = self._moments.opened_at(point) if point else self._moments.start(from_branch, moment)
+            try:
+                return make(start)
+            except Conflict as conflict:
+                if conflict.code != taken or not tries_left or known() is None:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _words(self, from_branch: str | None, moment: Settled | None) -> str:
+        """A branch by its id: after a refresh `main` is another."""
+        source = self.find(from_branch).branch_id if from_branch is not None else ""
+        return f"{source}@{moment}" if moment is not None else str(source)
 
     def delete(self, name: str) -> None:
         manifests.delete_branch(self._store, name)
+
+    # ---- shown
 
     def show(self, manifest: Manifest) -> wire.Branch:
         by_id = _names(manifests.list_eras(self._store))
@@ -66,87 +102,39 @@ class Branches:
         snapshots = manifests.list_snapshots(self._store)
         return [self._show(eras[-1], by_id, snapshots) for eras in found]
 
+    def show_snapshot(self, name: str) -> wire.Snapshot:
+        by_id = _names(manifests.list_eras(self._store))
+        return _snapshot_shown(manifests.read_snapshot(self._store, name), by_id)
+
     def show_snapshots(self) -> list[wire.Snapshot]:
         by_id = _names(manifests.list_eras(self._store))
-        return [
-            wire.Snapshot(
-                name=one.name,
-                branch=by_id.get(one.ref.branch_id),
-                branch_id=str(one.ref.branch_id),
-                lsn=str(one.ref.lsn),
-                created_at=one.ref.time,
-            )
-            for one in manifests.list_snapshots(self._store)
-        ]
+        return [_snapshot_shown(one, by_id) for one in manifests.list_snapshots(self._store)]
 
     def _show(
         self, manifest: Manifest, by_id: dict[UUID, str], snapshots: list[manifests.Snapshot]
     ) -> wire.Branch:
-        parent = manifest.parent
+        parent, moments = manifest.parent, self._moments
         at = next((s.name for s in snapshots if parent == Point(s.ref.branch_id, s.ref.lsn)), None)
         return wire.Branch(
             name=manifest.name,
             id=str(manifest.branch_id),
             parent=by_id.get(parent.branch_id, str(parent.branch_id)) if parent else None,
             snapshot=at,
-            start_lsn=str(parent.lsn if parent else self._end_of(manifest.layers)),
+            start_lsn=str(parent.lsn if parent else moments.end_of(manifest.layers[:1])),
             writer=manifest.writer.pg if manifest.writer else None,
-            has_writes=manifest.writer is not None and self._has_writes(manifest.writer),
+            has_writes=manifest.writer is not None and moments.has_writes(manifest.writer),
             created_at=manifest.created,
         )
 
-    def _start(self, from_branch: str | None, from_snapshot: str | None) -> Start:
-        if from_snapshot is not None:
-            return self._at_snapshot(from_snapshot, from_branch)
-        if from_branch is None:
-            raise Invalid(
-                "a new branch needs a source", hint="Give a branch or a snapshot.", code="no_source"
-            )
-        source = self.find(from_branch)
-        return Start.of(source, self._end_of(source.layers))
 
-    def _at_snapshot(self, name: str, from_branch: str | None) -> Start:
-        snapshot = manifests.read_snapshot(self._store, name)
-        owner = snapshot.ref.branch_id
-        if from_branch is not None and all(one.branch_id != owner for one in self._ancestry(from_branch)):
-            raise NotFound(
-                f'snapshot "{name}" is not on the ancestry of branch "{from_branch}"',
-                hint=self._moments_hint(self.find(from_branch)),
-                code="no_snapshot",
-            )
-        return Start.of(manifests.read_manifest(self._store, owner), snapshot.ref.lsn)
-
-    def _ancestry(self, name: str) -> Iterator[Manifest]:
-        """The branch, what had its name before, and its parents, up to the first that has none."""
-        *earlier, manifest = manifests.read_eras(self._store, name)
-        yield manifest
-        yield from reversed(earlier)
-        while manifest.parent is not None:
-            manifest = manifests.read_manifest(self._store, manifest.parent.branch_id)
-            yield manifest
-
-    def _is_there(self, name: str) -> bool:
-        try:
-            self.find(name)
-        except NotFound:
-            return False
-        return True
-
-    def _refuse_writes(self, source: Manifest) -> None:
-        if source.writer is None or not self._has_writes(source.writer):
-            return
-        raise Conflict(
-            f'branch "{source.name}" has writes of its own',
-            detail="They are in its compute only: WAL is not kept apart from a compute yet, so a branch "
-            "can start at snapshots only.",
-            hint=self._moments_hint(source),
-            code="source_has_writes",
-        )
-
-    def _moments_hint(self, branch: Manifest) -> str:
-        ids = {one.branch_id for one in self._ancestry(branch.name)}
-        found = [one.name for one in manifests.list_snapshots(self._store) if one.ref.branch_id in ids]
-        return f"Moments that exist: {', '.join(found)}." if found else "It has no snapshots."
+def _snapshot_shown(one: manifests.Snapshot, by_id: dict[UUID, str]) -> wire.Snapshot:
+    return wire.Snapshot(
+        name=one.name,
+        branch=by_id.get(one.ref.branch_id),
+        branch_id=str(one.ref.branch_id),
+        lsn=str(one.ref.lsn),
+        created_at=one.ref.time,
+    )
 
 
 def _names(found: list[tuple[Manifest, ...]]) -> dict[UUID, str]:

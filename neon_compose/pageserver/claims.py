@@ -18,6 +18,7 @@ from neon_compose.compute.paths import new_generation
 from neon_compose.compute.record import Record, Stage
 from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NotFound
+from neon_compose.model.moments import Settled
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Writer
 from neon_compose.objectstore.store import ObjectStore
@@ -50,8 +51,8 @@ class Claims:
     scan: WriteScan
     boot: str
 
-    def claim(self, pg: str, branch: str, from_branch: str | None, from_snapshot: str | None) -> Claimed:
-        """Make the branch if `from_*` is given, make `pg` its writer, and have a folder for it.
+    def claim(self, pg: str, branch: str, from_branch: str | None, moment: Settled | None) -> Claimed:
+        """Make the branch if it is to start from somewhere, make `pg` its writer, and have a folder for it.
 
         Repeat is success. Raises `Conflict` code "writer" if another pg has the branch, "other_branch" if
         this pg has another one, "doubtful", "data_lost" or "unclaimed" when its data can't be trusted.
@@ -60,7 +61,7 @@ class Claims:
         self._refuse_other_branch(pg, branch, there)
         writer = Writer(pg, there[-1].id if there else new_generation())
         with self._folder(writer):
-            manifest, created = self._branch(branch, from_branch, from_snapshot, writer)
+            manifest, created = self._branch(branch, from_branch, moment, writer)
             generation = self._bind(manifest, writer)
         return Claimed(manifest, created, generation, self._trusted(generation, manifest))
 
@@ -105,11 +106,11 @@ class Claims:
             raise
 
     def _branch(
-        self, name: str, from_branch: str | None, from_snapshot: str | None, writer: Writer
+        self, name: str, from_branch: str | None, moment: Settled | None, writer: Writer
     ) -> tuple[Manifest, bool]:
-        if from_branch is None and from_snapshot is None:
+        if from_branch is None and moment is None:
             return self.branches.find(name), False
-        return self.branches.create(name, from_branch, from_snapshot, writer)
+        return self.branches.create(name, from_branch, moment, writer)
 
     def _bind(self, manifest: Manifest, writer: Writer) -> Generation:
         if manifest.writer is None:

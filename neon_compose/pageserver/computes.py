@@ -23,6 +23,7 @@ from neon_compose.compute.usage import OwnBytes
 from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.lsn import Lsn
+from neon_compose.model.moments import Settled
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import StorageDoc, Writer
@@ -71,13 +72,13 @@ class Computes:
         pg: str,
         branch: str,
         from_branch: str | None,
-        from_snapshot: str | None,
+        moment: Settled | None,
         durability: Durability = Durability.LOCAL,
     ) -> wire.Prepared:
         """See `Claims.claim` and `Primaries.prepare`; the answer has all a container needs."""
         primaries = self._around.primaries
         with self._locks.hold(pg):
-            claimed = claims.claim(pg, branch, from_branch, from_snapshot)
+            claimed = claims.claim(pg, branch, from_branch, moment)
             record = primaries.prepare(claimed.generation, claimed.record, durability)
             own = primaries.settings(record, durability)
         laid_out = record.stage >= Stage.LAID_OUT

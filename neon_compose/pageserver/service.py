@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
+from neon_compose import wait
 from neon_compose.compute.usage import allocated_bytes
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound
+from neon_compose.model.moments import Settled, parse_moment, settled
 from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
@@ -231,7 +233,7 @@ class Service:
     def create_branch(self, name: str, request: wire.BranchRequest) -> tuple[wire.Branch, bool]:
         self.storage()
         parse_name(name, "branch")
-        manifest, created = self._parts.branches.create(name, request.from_branch, request.from_snapshot)
+        manifest, created = self._parts.branches.create(name, request.from_branch, _moment(request.moment))
         return self._parts.branches.show(manifest), created
 
     def delete_branch(self, name: str) -> None:
@@ -249,7 +251,7 @@ class Service:
             pg,
             request.branch,
             request.from_branch,
-            request.from_snapshot,
+            _moment(request.moment),
             request.durability,
         )
 
@@ -284,6 +286,10 @@ class Service:
     def delete_compute(self, pg: str, discard_writes: bool) -> None:
         parse_name(pg, "pg")
         self._parts.computes.delete(self._parts.claims, pg, discard_writes=discard_writes)
+
+
+def _moment(text: str | None) -> Settled | None:
+    return settled(parse_moment(text), wait.now()) if text is not None else None
 
 
 def _refuse_durability(durability: Durability) -> None:

@@ -75,10 +75,11 @@ class Credentials(_Response):
 
 
 class BranchRequest(_Request):
-    """Where a new branch starts: a snapshot, or a branch's end, or a snapshot on a branch's ancestry."""
+    """Where a new branch starts: at a moment of a branch and its ancestors, by default its end. `moment` is
+    the text of a settled `model.moments.Moment`; a snapshot's name needs no branch."""
 
     from_branch: str | None = None
-    from_snapshot: str | None = None
+    moment: str | None = None
 
 
 class Branch(_Response):
@@ -112,12 +113,12 @@ class Leftover(_Response):
 
 
 class PrepareRequest(_Request):
-    """`from_*` make the branch when it isn't there; without them it must be there. `durability` goes into the
-    command: whom a commit waits for."""
+    """`from_branch` and `moment` make the branch when it isn't there; without them it must be there.
+    `durability` goes into the command: whom a commit waits for."""
 
     branch: str
     from_branch: str | None = None
-    from_snapshot: str | None = None
+    moment: str | None = None
     durability: Durability = Durability.LOCAL
 
 

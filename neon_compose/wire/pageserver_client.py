@@ -123,10 +123,10 @@ class PageserverClient:
         return _SNAPSHOTS.validate_python(self._look("/v1/snapshots"))
 
     def create_branch(
-        self, name: str, *, from_branch: str | None = None, from_snapshot: str | None = None
+        self, name: str, *, from_branch: str | None = None, moment: str | None = None
     ) -> tuple[Branch, bool]:
         """The branch, and whether this call made it."""
-        body = BranchRequest(from_branch=from_branch, from_snapshot=from_snapshot)
+        body = BranchRequest(from_branch=from_branch, moment=moment)
         response = self._send("PUT", f"/v1/branches/{name}", body)
         return Branch.model_validate(response.json()), response.status_code == httpx.codes.CREATED
 
@@ -141,12 +141,10 @@ class PageserverClient:
         branch: str,
         *,
         from_branch: str | None = None,
-        from_snapshot: str | None = None,
+        moment: str | None = None,
         durability: Durability = Durability.LOCAL,
     ) -> Prepared:
-        body = PrepareRequest(
-            branch=branch, from_branch=from_branch, from_snapshot=from_snapshot, durability=durability
-        )
+        body = PrepareRequest(branch=branch, from_branch=from_branch, moment=moment, durability=durability)
         return Prepared.model_validate(self._call("POST", f"/v1/computes/{pg}/prepare", body, _FILES_S))
 
     def check_settings(

@@ -22,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from neon_compose.model.moments import PATTERN as MOMENT
 from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
 from neon_compose.model.troubles import Trouble
@@ -33,7 +34,7 @@ SettingValue = str | bool | int | float
 # Only documented here: `parse_name` and `parse_source` check, with better words than Pydantic's.
 NAME_SCHEMA: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
 NameText = Annotated[str, Field(json_schema_extra=NAME_SCHEMA)]
-SourceText = Annotated[str, Field(json_schema_extra={"pattern": f"^({PATTERN}/)?{PATTERN}(@{PATTERN})?$"})]
+SourceText = Annotated[str, Field(json_schema_extra={"pattern": f"^({PATTERN}/)?{PATTERN}(@({MOMENT}))?$"})]
 
 
 class _Request(BaseModel):

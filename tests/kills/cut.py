@@ -72,7 +72,7 @@ def _import(service: Service, what: wire.ImportAs) -> None:
 
 
 def create_branch(service: Service) -> None:
-    service.create_branch("b", wire.BranchRequest(from_branch="main", from_snapshot="init"))
+    service.create_branch("b", wire.BranchRequest(from_branch="main", moment="init"))
 
 
 def delete_branch(service: Service) -> None:
@@ -85,7 +85,7 @@ def delete_branch(service: Service) -> None:
 
 def start(service: Service) -> None:
     """Prepare, lay out and open, and wait until it is all on disk."""
-    asked = wire.PrepareRequest(branch="a", from_branch="main", from_snapshot="init")
+    asked = wire.PrepareRequest(branch="a", from_branch="main", moment="init")
     generation = service.prepare("a", asked).generation
     service.layout("a", wire.LayoutRequest(generation=generation, port=5432))
     service.open("a", wire.OpenRequest(generation=generation, port=5432, wait_s=30))

@@ -80,8 +80,9 @@ def test_a_document_is_read_back_to_equality(document: Any) -> None:
 def test_a_document_looks_as_documented() -> None:
     assert encode(REF).decode() == (
         "{\n"
+        '  "asked": null,\n'
         '  "branch_id": "00000000-0000-0000-0000-000000000001",\n'
-        '  "checksum": "d3ef65bc",\n'
+        '  "checksum": "cf41bf53",\n'
         '  "deleted": null,\n'
         '  "format": 1,\n'
         '  "parent": {\n'

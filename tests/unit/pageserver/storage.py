@@ -19,6 +19,7 @@ from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.usage import OwnBytes, allocated_bytes
 from neon_compose.compute.writes import WriteScan
 from neon_compose.model.lsn import Lsn
+from neon_compose.model.moments import parse_moment, settled
 from neon_compose.model.states import Durability
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.pageserver.__main__ import load_tip
@@ -26,12 +27,14 @@ from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
 from tests.fakes_safekeeper import FakeSafekeepers
+from tests.unit.pageserver.fakewal import FakeRecords, FakeWal
 from tests.unit.pageserver.scratch import make_birth, quiet_job
 
 
@@ -102,6 +105,8 @@ class World:
         self.waldump(END_OF_WAL)
         self.sessions: dict[str, FakeSession] = {}
         self.standbys = ""
+        self.committed = FakeWal(self.tmp_path / "committed")
+        self.records = FakeRecords(self.committed)
         self.start()
 
     def start(self) -> None:
@@ -129,9 +134,14 @@ class World:
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
         )
-        self.branches = Branches(
-            self.store, lambda layers: tips.get(layers).end, self.computes.writer_has_writes
+        self.moments = Moments(
+            self.store,
+            lambda layers: tips.get(layers).end,
+            self.computes.writer_has_writes,
+            self.committed,
+            self.records,
         )
+        self.branches = Branches(self.store, self.moments)
         self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
 
     def walk(self, folder: Path) -> int:
@@ -169,10 +179,11 @@ class World:
         pg: str,
         branch: str,
         from_branch: str | None = None,
-        from_snapshot: str | None = None,
+        moment: str | None = None,
         durability: Durability = Durability.LOCAL,
     ) -> Any:
-        return self.computes.prepare(self.claims, pg, branch, from_branch, from_snapshot, durability)
+        asked = settled(parse_moment(moment), wait.now()) if moment is not None else None
+        return self.computes.prepare(self.claims, pg, branch, from_branch, asked, durability)
 
     def up(self, pg: str, branch: str, **source: Any) -> str:
         """Prepare, lay out and open; the generation."""

@@ -105,14 +105,13 @@ def test_initialise_of_a_made_storage_is_success(client: PageserverClient) -> No
 def test_a_branch_is_201_when_new_and_200_when_it_was_there(raw: httpx.Client) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     codes = [
-        raw.put("/v1/branches/b", json={"from_snapshot": "init"}, headers=headers).status_code
-        for _ in range(2)
+        raw.put("/v1/branches/b", json={"moment": "init"}, headers=headers).status_code for _ in range(2)
     ]
     assert codes == [201, 200]
 
 
 def test_a_compute_from_nothing_to_open_and_back(client: PageserverClient) -> None:
-    prepared = client.prepare("try1", "try1", from_snapshot="init")
+    prepared = client.prepare("try1", "try1", moment="init")
     assert client.layout("try1", prepared.generation, 15432, {}).files == 4
     assert client.open("try1", prepared.generation, 15432, wait_s=5.0).lsn
     assert [one.pg for one in client.computes()] == ["try1"]
@@ -148,7 +147,7 @@ def test_names_are_checked(client: PageserverClient, name: str) -> None:
     with pytest.raises((Invalid, NotFound)):
         client.prepare(name, "main")
     with pytest.raises((Invalid, NotFound)):
-        client.create_branch(name, from_snapshot="init")
+        client.create_branch(name, moment="init")
 
 
 def test_an_import_over_a_storage_is_refused_before_its_body_is_kept(

@@ -25,7 +25,7 @@ def test_a_list_of_computes_that_did_not_change_reads_no_wal_and_walks_no_folder
     world.waldump(f'echo asked >> "{world.tmp_path}/asked"; {END_OF_WAL}')
     names = [f"pg{n}" for n in range(20)]
     for name in names:
-        world.up(name, name, from_snapshot="init")
+        world.up(name, name, moment="init")
     assert world.settler.idle(5.0)
     assert [one.pg for one in world.computes.statuses()] == sorted(names)
     (world.tmp_path / "asked").unlink()
@@ -40,7 +40,7 @@ def test_a_list_of_computes_that_did_not_change_reads_no_wal_and_walks_no_folder
 
 def test_a_compute_that_is_destroyed_while_it_is_listed_is_left_out(world: World) -> None:
     world.up("one", "main")
-    world.up("two", "two", from_snapshot="init")
+    world.up("two", "two", moment="init")
     [generation] = world.generations.of("one")
     world.walk_hook = lambda folder: folder == generation.paths.root and world.delete("one", discard=True)
     generation.paths.overlay.touch()

@@ -37,8 +37,8 @@ def refused(code: str, call: Callable[[], object]) -> Conflict:
 
 
 def test_prepare_makes_branch_claim_and_folder_and_repeats(world: World) -> None:
-    first = world.prepare("try1", "try1", from_snapshot="init")
-    again = world.prepare("try1", "try1", from_snapshot="init")
+    first = world.prepare("try1", "try1", moment="init")
+    again = world.prepare("try1", "try1", moment="init")
     assert (first.created_branch, again.created_branch) == (True, False)
     assert first.generation == again.generation
     assert world.branches.find("try1").writer == Writer("try1", first.generation)
@@ -56,7 +56,7 @@ def test_a_second_pg_on_a_branch_is_refused_also_while_the_first_never_ran(world
 
 def test_a_pg_keeps_its_branch(world: World) -> None:
     world.prepare("one", "main")
-    refused("other_branch", lambda: world.prepare("one", "b", from_snapshot="init"))
+    refused("other_branch", lambda: world.prepare("one", "b", moment="init"))
     with pytest.raises(NotFound):
         world.branches.find("b")
 
@@ -252,7 +252,7 @@ def test_a_killed_server_is_said_to_have_recovered(world: World) -> None:
 
 
 def test_a_compute_without_commits_has_no_writes_and_can_go(world: World) -> None:
-    world.up("try1", "try1", from_snapshot="init")
+    world.up("try1", "try1", moment="init")
     assert not world.computes.status("try1").has_writes
     world.delete("try1")
     world.delete("try1")
@@ -277,12 +277,12 @@ def test_a_branch_from_a_branch_with_writes_is_refused_with_the_moments_that_exi
     error = refused("source_has_writes", lambda: world.prepare("b2", "b2", from_branch="main"))
     assert "init" in error.hint
     assert world.generations.of("b2") == []
-    assert world.prepare("b3", "b3", from_branch="main", from_snapshot="init").created_branch
+    assert world.prepare("b3", "b3", from_branch="main", moment="init").created_branch
     assert not world.prepare("b1", "b1", from_branch="main").created_branch
 
 
 def test_a_branch_shows_its_parent_snapshot_and_writer(world: World) -> None:
-    world.up("try1", "try1", from_snapshot="init")
+    world.up("try1", "try1", moment="init")
     [_, branch] = world.branches.show_all()
     assert (branch.name, branch.parent, branch.snapshot, branch.writer) == ("try1", "main", "init", "try1")
 

@@ -39,8 +39,8 @@ def world(tmp_path: Path) -> World:
     """Computes on two branches, a third branch deleted with its compute, a snapshot."""
     world = World(tmp_path)
     world.up("a", "main")
-    world.up("b", "one", from_snapshot="init")
-    world.up("c", "two", from_snapshot="init")
+    world.up("b", "one", moment="init")
+    world.up("c", "two", moment="init")
     world.delete("c")
     world.branches.delete("two")
     main = manifests.read_branch(world.store, "main")

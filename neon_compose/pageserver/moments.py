@@ -1,0 +1,278 @@
+"""Which LSN of which branch a moment is, and the layers that a new branch is opened from there.
+
+A branch's line is its own history and what came before it: what had its name before a refresh, and its
+parents, each up to where the next one left it. Every moment is a point of one of them, its owner. Reads
+documents and committed WAL; makes nothing.
+
+What a point costs: the latest one no walk at all, since `CommittedWal` gives the end of a record; an LSN the
+records of at most a few segments before it; a time the commits of its owner. While a branch's WAL is only in
+its compute, its end can't be had once it has writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from neon_compose.errors import Conflict, Invalid, NotFound, Unavailable
+from neon_compose.model.lsn import Lsn
+from neon_compose.model.moments import Settled, Time
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Cluster, Manifest, Point, Writer
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.postgres.walfolder import WalFolder
+from neon_compose.postgres.walk import Found
+
+EndOf = Callable[[tuple[UUID, ...]], Lsn]  # where a stack of layers ends
+HasWrites = Callable[[Writer], bool]
+
+
+class Committed(Protocol):
+    """Records from `start`, the begin of one, to `end`, the end of one. All are checked. Before `start` the
+    folder may hold more, and ancestors' before the branch's start."""
+
+    @property
+    def folder(self) -> WalFolder: ...
+    @property
+    def start(self) -> Lsn: ...
+    @property
+    def end(self) -> Lsn: ...
+
+
+class CommittedWal(Protocol):
+    def committed(self, manifest: Manifest) -> Committed:
+        """Of a branch that safekeepers have WAL of. Raises `Unavailable`, `Corrupt`."""
+        ...
+
+
+class Records(Protocol):
+    """What there is in WAL that was checked; `start` is the begin or end of a record."""
+
+    def end_by(self, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
+        """The end of the last record that ends by `lsn`."""
+        ...
+
+    def at_time(self, wal: WalFolder, start: Lsn, upto: Lsn, moment: datetime) -> Found:
+        """See `walk.find_time`."""
+        ...
+
+
+class NoSafekeepers:
+    """The `CommittedWal` of a stack that has none."""
+
+    def committed(self, manifest: Manifest) -> Committed:
+        raise Unavailable(
+            f'WAL of branch "{manifest.name}" is not here',
+            detail="It is on safekeepers, and this stack has none.",
+            code="no_safekeepers",
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a new branch begins, the layers it is opened from, and whose cluster they are."""
+
+    point: Point
+    layers: tuple[UUID, ...]
+    cluster: Cluster | None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A branch of a line, up to where the next one left it; None: to its end."""
+
+    manifest: Manifest
+    upto: Lsn | None
+
+
+@dataclass(frozen=True)
+class Moments:
+    store: ObjectStore
+    end_of: EndOf
+    has_writes: HasWrites
+    wal: CommittedWal
+    records: Records
+
+    def start(self, branch: str | None, moment: Settled | None) -> Start:
+        """Where a branch of `moment` of `branch` begins; by default its end.
+
+        Raises `NotFound` code "no_branch", "no_snapshot" or "no_such_moment" (with the range there is),
+        `Conflict` code "source_has_writes", and as `CommittedWal` does.
+        """
+        if branch is None:
+            if moment is None or isinstance(moment, Lsn | Time):
+                raise Invalid(
+                    "a new branch needs a source", hint="Give a branch or a snapshot.", code="no_source"
+                )
+            return self.opened_at(_point_of(manifests.read_snapshot(self.store, moment)))
+        if moment is None:
+            source = manifests.read_branch(self.store, branch)
+            return self._start(source, self._latest(source))
+        parts = list(self._line(branch))
+        match moment:
+            case Lsn():
+                return self._at_lsn(parts, moment)
+            case Time():
+                return self._at_time(parts, moment)
+            case _:
+                return self._at_snapshot(parts, moment)
+
+    def opened_at(self, point: Point) -> Start:
+        """The start that a known point is."""
+        return self._start(manifests.read_manifest(self.store, point.branch_id), point.lsn)
+
+    def _line(self, name: str) -> Iterator[_Part]:
+        *earlier, manifest = manifests.read_eras(self.store, name)
+        yield _Part(manifest, None)
+        for era in reversed(earlier):
+            yield _Part(era, None)
+        while (parent := manifest.parent) is not None:
+            manifest = manifests.read_manifest(self.store, parent.branch_id)
+            yield _Part(manifest, parent.lsn)
+
+    # ---- the latest
+
+    def _latest(self, manifest: Manifest) -> Lsn:
+        return self.wal.committed(manifest).end if _has_wal(manifest) else self._unmoved(manifest)
+
+    def _unmoved(self, manifest: Manifest) -> Lsn:
+        """The end of a branch that safekeepers have no WAL of: it is where it started."""
+        if manifest.writer is not None and self.has_writes(manifest.writer):
+            raise Conflict(
+                f'branch "{manifest.name}" has writes of its own',
+                detail="They are in its compute only: no safekeeper has its WAL, so a branch can start at "
+                "snapshots and earlier moments only.",
+                hint=self._moments_hint(manifest),
+                code="source_has_writes",
+            )
+        return manifest.parent.lsn if manifest.parent else self.end_of(manifest.layers)
+
+    def _moments_hint(self, branch: Manifest) -> str:
+        ids = {part.manifest.branch_id for part in self._line(branch.name)}
+        found = [one.name for one in manifests.list_snapshots(self.store) if one.ref.branch_id in ids]
+        return f"Moments that exist: {', '.join(found)}." if found else "It has no snapshots."
+
+    # ---- an LSN
+
+    def _at_lsn(self, parts: list[_Part], lsn: Lsn) -> Start:
+        for part in parts:
+            begin = self._begin(part.manifest)
+            if lsn < begin:
+                continue  # the branch wasn't there: it is its parent's
+            if lsn == begin:
+                return self._start(part.manifest, lsn)
+            committed = self._committed(part)
+            end = part.upto or (committed.end if committed else self._unmoved(part.manifest))
+            if lsn > end or committed is None:
+                break
+            return self._start(part.manifest, self._normal(part.manifest, committed, lsn, end))
+        raise self._no_moment(parts, f"at {lsn}")
+
+    def _normal(self, manifest: Manifest, committed: Committed, lsn: Lsn, end: Lsn) -> Lsn:
+        if lsn == end:
+            return lsn
+        base = max(self._begin(manifest), self.end_of(self._layers(manifest, lsn)))
+        if base < committed.start and self._oldest(committed, base) != base:
+            raise _too_old(manifest, committed)
+        return self.records.end_by(committed.folder, base, lsn)
+
+    # ---- a time
+
+    def _at_time(self, parts: list[_Part], time: Time) -> Start:
+        """A branch was there from when it was made on; what it is of was before that."""
+        for part in parts:
+            manifest = part.manifest
+            if time.at >= manifest.created:
+                return self._start(manifest, self._then(part, time.at))
+        raise self._no_moment(parts, f"at {time}")
+
+    def _then(self, part: _Part, time: datetime) -> Lsn:
+        committed, begin = self._committed(part), self._begin(part.manifest)
+        if committed is None:
+            return part.upto or self._unmoved(part.manifest)
+        end = part.upto or committed.end
+        if end <= begin:
+            return begin
+        oldest = self._oldest(committed, begin)
+        found = self.records.at_time(committed.folder, oldest, end, time)
+        if found.lsn is None:  # nothing was committed since
+            return end
+        if oldest > begin and found.first is not None and found.first > time:
+            raise _too_old(part.manifest, committed)
+        return max(found.lsn, begin)
+
+    # ---- a snapshot
+
+    def _at_snapshot(self, parts: list[_Part], name: str) -> Start:
+        point = _point_of(manifests.read_snapshot(self.store, name))
+        for part in parts:
+            if part.manifest.branch_id == point.branch_id and point.lsn <= (part.upto or point.lsn):
+                return self._start(part.manifest, point.lsn)
+        branch = parts[0].manifest
+        raise NotFound(
+            f'snapshot "{name}" is not on the ancestry of branch "{branch.name}"',
+            hint=self._moments_hint(branch),
+            code="no_snapshot",
+        )
+
+    # ---- parts
+
+    def _committed(self, part: _Part) -> Committed | None:
+        """None if no safekeeper ever had WAL of it."""
+        return self.wal.committed(part.manifest) if _has_wal(part.manifest) else None
+
+    def _begin(self, manifest: Manifest) -> Lsn:
+        """The first moment that is the branch's own."""
+        return manifest.parent.lsn if manifest.parent else self.end_of(manifest.layers[:1])
+
+    def _oldest(self, committed: Committed, wanted: Lsn) -> Lsn:
+        """`wanted` if the WAL from there on is still in the folder, else where it is known to begin."""
+        wal, files = committed.folder, committed.folder.files()
+        needed = range(wal.number(wanted), wal.number(committed.start))
+        return wanted if all(number in files for number in needed) else committed.start
+
+    def _start(self, owner: Manifest, lsn: Lsn) -> Start:
+        return Start(Point(owner.branch_id, lsn), self._layers(owner, lsn), owner.cluster)
+
+    def _layers(self, owner: Manifest, lsn: Lsn) -> tuple[UUID, ...]:
+        """Those that end by `lsn`: redo jobs put layers of later moments on top."""
+        layers = owner.layers
+        while layers and self.end_of(layers) > lsn:
+            layers = layers[:-1]
+        if not layers:
+            raise NotFound(
+                f'branch "{owner.name}" can\'t be opened at {lsn}',
+                detail="All its layers are of later moments.",
+                code="no_such_moment",
+            )
+        return layers
+
+    def _no_moment(self, parts: list[_Part], what: str) -> NotFound:
+        newest, oldest = parts[0].manifest, parts[-1].manifest
+        return NotFound(
+            f'branch "{newest.name}" has no moment {what}',
+            detail=f"Its history goes from {self._begin(oldest)} ({Time(oldest.created)}) "
+            f"to {self._latest(newest)}.",
+            hint="Snapshots are listed by neon-compose snapshot list.",
+            code="no_such_moment",
+        )
+
+
+def _has_wal(manifest: Manifest) -> bool:
+    return manifest.register is not None and bool(manifest.register.decided.history.starts)
+
+
+def _point_of(snapshot: manifests.Snapshot) -> Point:
+    return Point(snapshot.ref.branch_id, snapshot.ref.lsn)
+
+
+def _too_old(manifest: Manifest, committed: Committed) -> NotFound:
+    return NotFound(
+        f'WAL of branch "{manifest.name}" does not go back that far',
+        detail=f"It is kept from {committed.start} on.",
+        hint="Snapshots are listed by neon-compose snapshot list.",
+        code="no_such_moment",
+    )

@@ -1,0 +1,95 @@
+"""Committed WAL as a list of records, in place of safekeepers and pg_waldump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import takewhile
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest
+from neon_compose.objectstore.store import ObjectStore
+from neon_compose.postgres.walfolder import WalFolder
+from neon_compose.postgres.walk import Found
+from neon_compose.terms.history import History, TermStart
+from neon_compose.terms.register import Decided, new_register
+
+SEGMENT = 4 << 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record; a commit if it has a time."""
+
+    begin: Lsn
+    end: Lsn
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FakeCommitted:
+    folder: WalFolder
+    start: Lsn
+    end: Lsn
+
+
+@dataclass
+class FakeWal:
+    """A branch's WAL lies in the folder of its id, and has the branch's own records only."""
+
+    path: Path
+    rows: dict[UUID, list[Row]] = field(default_factory=dict)
+    kept_from: Lsn | None = None  # what was before is gone
+    asked: list[str] = field(default_factory=list)
+
+    def committed(self, manifest: Manifest) -> FakeCommitted:
+        self.asked.append(manifest.name)
+        rows = self.rows[manifest.branch_id]
+        wal = WalFolder(self.path / str(manifest.branch_id), 1, SEGMENT)
+        wal.path.mkdir(parents=True, exist_ok=True)
+        start = self.kept_from or rows[0].begin
+        for number in range(wal.number(start), wal.number(rows[-1].end) + 1):
+            with wal.complete(number).open("wb") as file:
+                file.truncate(SEGMENT)
+        return FakeCommitted(wal, start, rows[-1].end)
+
+    def receive(self, store: ObjectStore, name: str, start: Lsn) -> None:
+        """From now on the branch has a safekeeper, and WAL from `start` on."""
+        manifest = manifests.read_branch(store, name)
+        decided = Decided(History((TermStart(1, start),)), (uuid4(),))
+        register = replace(new_register(1), decided=decided)
+        manifests.update_manifest(store, manifest.branch_id, lambda found: replace(found, register=register))
+        self.rows[manifest.branch_id] = [Row(start, start)]
+
+    def write(self, store: ObjectStore, name: str, size: int, time: datetime | None = None) -> Lsn:
+        """A record of `size` bytes of the branch; its end."""
+        rows = self.rows[manifests.read_branch(store, name).branch_id]
+        rows.append(Row(rows[-1].end, Lsn(rows[-1].end.value + size), time))
+        return rows[-1].end
+
+
+@dataclass
+class FakeRecords:
+    wal: FakeWal
+    walks: list[tuple[Lsn, Lsn]] = field(default_factory=list)
+
+    def end_by(self, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
+        self.walks.append((start, lsn))
+        ends = (row.end for row in self._rows(wal, start))
+        return max([start, *takewhile(lambda end: end <= lsn, ends)])
+
+    def at_time(self, wal: WalFolder, start: Lsn, upto: Lsn, moment: datetime) -> Found:
+        self.walks.append((start, upto))
+        seen: list[datetime] = []
+        for row in self._rows(wal, start):
+            if row.time is not None and row.end <= upto:
+                seen.append(row.time)
+                if row.time > moment:
+                    return Found(row.begin, seen[0], row.time)
+        return Found(None, seen[0] if seen else None, seen[-1] if seen else None)
+
+    def _rows(self, wal: WalFolder, start: Lsn) -> list[Row]:
+        return [row for row in self.wal.rows[UUID(wal.path.name)] if row.begin >= start]
