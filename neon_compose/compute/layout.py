@@ -47,6 +47,7 @@ class Tip:
     """A layer stack ready to be laid out any number of times."""
 
     map_header: MapHeader
+    layers: tuple[UUID, ...]  # bottom to top
     end: Lsn  # the tip's consistent LSN
     relations: tuple[Folder, ...]
     folders: tuple[str, ...]  # every folder of PGDATA, parents first
@@ -88,6 +89,7 @@ def make_tip(branch_map: BranchMap, meta: Sequence[MetaEntry], end: Lsn) -> Tip:
     parents = {parent for name in folders | {entry.name for entry in meta} for parent in _parents(name)}
     return Tip(
         map_header=branch_map.header,
+        layers=tuple(layer for layer, _ in branch_map.layers),
         end=end,
         relations=branch_map.folders,
         folders=tuple(sorted(folders | parents, key=lambda path: (path.count("/"), path))),
@@ -239,7 +241,7 @@ class Tips:
         self._tips: dict[UUID, Tip] = {}
 
     def get(self, layers: Sequence[UUID]) -> Tip:
-        """The tip of a stack of layers, bottom to top."""
+        """The tip of a stack of layers, bottom to top; what lies below its image is of no account."""
         tip = layers[-1]
         found = self._tips.pop(tip, None) or self._load(tip, layers)
         self._tips[tip] = found  # last in order: most recently used

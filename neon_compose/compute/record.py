@@ -1,7 +1,7 @@
 """compute.json: how far a generation got. One small JSON file beside the data it speaks of.
 
     {"format": 1, "pg", "generation", "branch_id", "tip", "stage", "boot_id", "start_lsn",
-     "port", "expected_checkpoint", "crashed", "opens_at", "term", "host"}
+     "port", "expected_checkpoint", "crashed", "opens_at", "layers", "term", "host"}
 
 Replaced by rename, never in place. Before there is a marker it is not synced: the file and what it speaks
 of reach the disk by the same background sync, after which the marker appears. So without a marker of this
@@ -21,6 +21,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
+from uuid import UUID
 
 from neon_compose.durable import aside
 from neon_compose.errors import Corrupt
@@ -39,7 +40,11 @@ class Record:
     """`start_lsn` is where this compute's own WAL begins; `expected_checkpoint` what the running or next
     start must reach, `crashed` whether it begins with crash recovery. `opens_at` is the moment that the first
     recovery had to reach, empty if the layout left nothing to replay. `term` is the one that it writes under,
-    0 if no safekeeper receives its WAL; `host` and `port` are where safekeepers reach it."""
+    0 if no safekeeper receives its WAL; `host` and `port` are where safekeepers reach it.
+
+    `layers` are what it is opened from, bottom to top, the last of them `tip`. Its branch may get newer ones
+    while it runs; it stays with these, so they are not to be deleted. Empty in records that are older than
+    the field: then they are its branch's layers up to `tip`."""
 
     pg: str
     generation: str
@@ -52,6 +57,7 @@ class Record:
     expected_checkpoint: str = ""
     crashed: bool = False
     opens_at: str = ""
+    layers: tuple[str, ...] = ()
     term: int = 0
     host: str = ""
 
@@ -81,7 +87,8 @@ def read(path: Path) -> Record | None:
         if document.pop("format") != _FORMAT:
             raise ValueError("unknown format")
         stage = Stage[document.pop("stage").upper()]
-        return Record(**document, stage=stage)
+        layers = tuple(str(UUID(one)) for one in document.pop("layers", ()))
+        return Record(**document, stage=stage, layers=layers)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -157,7 +157,13 @@ class Claims:
         safekeepers have what clients wrote."""
         record = generation.record
         if record is None:
-            record = Record(generation.pg, generation.id, str(manifest.branch_id), str(manifest.tip))
+            record = Record(
+                generation.pg,
+                generation.id,
+                str(manifest.branch_id),
+                str(manifest.tip),
+                layers=tuple(map(str, manifest.layers)),
+            )
             records.write(generation.paths.record, record)
         if record.stage < Stage.LAID_OUT:
             return record

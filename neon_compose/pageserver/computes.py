@@ -85,7 +85,7 @@ class Computes:
         return wire.Prepared(
             generation=claimed.generation.id,
             branch_id=record.branch_id,
-            tip=record.tip,
+            tip=record.tip,  # the branch may have a newer one by now
             created_branch=claimed.created_branch,
             laid_out=laid_out,
             needs_layout=not laid_out,
@@ -125,6 +125,7 @@ class Computes:
         done = replace(
             record,
             stage=Stage.LAID_OUT,
+            layers=tuple(map(str, opening.tip.layers)),
             boot_id=self._around.boot,
             start_lsn=str(replayed or opening.tip.control.redo),
             expected_checkpoint=str(replayed or opening.tip.control.checkpoint),

@@ -70,7 +70,8 @@ class Primaries:
             if durability is not Durability.QUORUM:
                 self._set_durable(manifest, durable=False)
             return record
-        record = replace(record, stage=Stage.PREPARED, term=0, tip=str(manifest.tip))
+        layers = tuple(map(str, manifest.layers))
+        record = replace(record, stage=Stage.PREPARED, term=0, tip=layers[-1], layers=layers)
         records.write(generation.paths.record, record)
         if not self.quorum.seats:
             _refuse_without_safekeepers(manifest, durability)
@@ -135,7 +136,7 @@ class Primaries:
             manifest = manifests.read_manifest(self.store, UUID(record.branch_id))
         else:
             at = self.wal.start(manifest)
-        opened = replace(manifest, layers=_layers_of(manifest, UUID(record.tip)))
+        opened = replace(manifest, layers=_layers_of(manifest, record))
         return Opening(self.tips.get(opened.layers), at, self.wal.cut(opened, at))
 
     def received(self, session: gate.Session, record: Record, password: str) -> None:
@@ -173,13 +174,11 @@ def _request(record: Record, password: str) -> wire.ReceiverRequest:
     )
 
 
-def _layers_of(manifest: Manifest, tip: UUID) -> tuple[UUID, ...]:
+def _layers_of(manifest: Manifest, record: Record) -> tuple[UUID, ...]:
     """The layers that a compute was prepared over: its container's command names their map."""
-    if tip not in manifest.layers:
-        raise Conflict(
-            f'the layers of branch "{manifest.name}" changed meanwhile', hint="Repeat.", code="layers_changed"
-        )
-    return manifest.layers[: manifest.layers.index(tip) + 1]
+    if record.layers:
+        return tuple(map(UUID, record.layers))
+    return manifest.layers[: manifest.layers.index(UUID(record.tip)) + 1]
 
 
 def _refuse_without_safekeepers(manifest: Manifest, durability: Durability) -> None:

@@ -10,7 +10,10 @@ from neon_compose.compute import record as records
 from neon_compose.compute.record import Record, Stage
 from neon_compose.errors import Corrupt
 
-RECORD = Record("shop", "0123456789ab", "branch", "tip", Stage.LAID_OUT, "boot", "0/1", 15432, "0/2", True)
+LAYERS = ("01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002")
+RECORD = Record(
+    "shop", "0123456789ab", "branch", "tip", Stage.LAID_OUT, "boot", "0/1", 15432, "0/2", True, layers=LAYERS
+)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
