@@ -76,6 +76,17 @@ class PageWriter:
             os.close(fd)
         return runs.extents
 
+    def add_runs(self, parts: Iterable[bytes | int]) -> tuple[Extent, ...]:
+        """Append the blocks of a segment from its first on: whole pages, or how many zero ones follow."""
+        runs = _Runs()
+        for part in parts:
+            if isinstance(part, int):
+                runs.zeros(part)
+            else:
+                self._add_pages(part, runs)
+                self._advance(len(part))
+        return runs.extents
+
     def _add_range(self, fd: int, start: int, end: int, runs: _Runs, path: Path) -> None:
         for at in range(start, end, READ_SIZE):
             wanted = min(READ_SIZE, end - at)
