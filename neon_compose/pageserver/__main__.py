@@ -16,16 +16,18 @@ from neon_compose import durable, log, settings
 from neon_compose.compute import marker
 from neon_compose.compute.gate import Session, SocketSession
 from neon_compose.compute.layout import Tip, Tips, make_tip
-from neon_compose.compute.paths import ComputePaths
+from neon_compose.compute.paths import SHIM_IN_CONTAINER, ComputePaths
 from neon_compose.compute.writes import WriteScan
 from neon_compose.disks import Disks, Place
 from neon_compose.errors import Conflict, NeonError, NotFound
 from neon_compose.layer.branchmap import build_map, read_map
-from neon_compose.layer.index import read_index
+from neon_compose.layer.index import Kind, read_index
 from neon_compose.layer.meta import read_tar_cached
 from neon_compose.layer.pack import LayerFiles
 from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.local import LocalStore
+from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.birth import Birth, MakeCluster
 from neon_compose.pageserver.branches import Branches
@@ -33,9 +35,12 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.growing import Growth
 from neon_compose.pageserver.moments import Moments, NoSafekeepers
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
+from neon_compose.pageserver.redo import Redo
+from neon_compose.pageserver.redoing import Limits, RedoJobs
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.wal import BranchWal
@@ -43,9 +48,11 @@ from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
+from neon_compose.postgres.walk import walk
 from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
 from neon_compose.wire.safekeeper import PORT as SAFEKEEPER_PORT
+from neon_compose.wire.safekeeper import ReceiverRequest
 from neon_compose.wire.safekeeper_client import SafekeeperClient
 
 _log = log.get(__name__)
@@ -100,6 +107,7 @@ class Outside:
     make_cluster: MakeCluster
     session: Callable[[ComputePaths, int, str], Session] = SocketSession
     syncing: Callable[[Path], Callable[[], None]] = marker.syncing
+    shim: Path = SHIM_IN_CONTAINER
 
 
 def make_service(
@@ -119,6 +127,7 @@ def make_service(
     tips = Tips(lambda tip, layers: load_tip(store, maps, tip, layers))
     generations = Generations(pg, scratch)
     quorum = Quorum(store, safekeepers)
+    seats = quorum.seats
     scan = WriteScan(version)
     branch_wal = BranchWal(store, tips, quorum, version, wal)
     around = Surroundings(
@@ -133,14 +142,25 @@ def make_service(
         session=outside.session,
     )
     computes = Computes(around)
-    moments = Moments(
-        store,
-        lambda layers: tips.get(layers).end,
-        computes.writer_has_writes,
-        branch_wal if safekeepers else NoSafekeepers(),
-        WalRecords(version),
+    ages = Ages(store)
+    layers = store.local_path("layers")
+    growth = Growth(
+        store=store,
+        tips=tips,
+        ages=ages,
+        maps=maps,
+        notes=_folder(work / "growing"),
+        replay=Redo(version, outside.shim, maps, layers, scratch).run,
+        walk=lambda wal, start, end: walk(version, wal, start, known=end, upto=end),
     )
-    branches = Branches(store, moments)
+    growth.sweep()
+    records = WalRecords(version)
+    committed = branch_wal if seats else NoSafekeepers()
+    branches = Branches(store, Moments(store, ages.end, computes.writer_has_writes, committed, records))
+
+    def receiving(manifest: Manifest) -> ReceiverRequest | None:
+        return around.primaries.receiving(manifest, manifests.read_storage(store).admin_password)
+
     parts = Parts(
         name=name,
         store=store,
@@ -151,17 +171,21 @@ def make_service(
         branches=branches,
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
+        redo=RedoJobs(lambda: manifests.list_branches(store), branch_wal, growth, _limits())
+        if seats
+        else None,
+        tending=Tending(store, quorum, receiving) if seats else None,
         known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),
     )
     computes.resume()
     parts.warm_up()
-    service = Service(parts)
-    primaries = around.primaries
-    Tending(
-        store, quorum, lambda manifest: primaries.receiving(manifest, service.storage().admin_password)
-    ).start()
-    return service
+    return Service(parts)
+
+
+def _limits() -> Limits:
+    backlog = settings.text("NEON_REDO_BACKLOG_BYTES")
+    return Limits(backlog=int(backlog)) if backlog else Limits()
 
 
 def _disks(storage: Path, work: Path, name: str) -> Disks:
@@ -177,15 +201,19 @@ def _disks(storage: Path, work: Path, name: str) -> Disks:
 
 
 def load_tip(store: LocalStore, maps: Path, tip: UUID, layers: Sequence[UUID]) -> Tip:
-    """What a layout needs of a stack of layers; builds its map if it isn't there."""
+    """What a layout needs of the newest of a branch's layers and those it needs; builds its map if it isn't
+    there."""
     folder = store.local_path("layers")
-    files = [LayerFiles.of(folder, layer) for layer in layers]
     path = maps / f"{tip}.map"
-    index = read_index(files[-1].index)
+    top = read_index(LayerFiles.of(folder, tip).index)
     if not path.exists():
-        indexes = [*(read_index(one.index) for one in files[:-1]), index]
-        build_map(indexes, index.storage_id, path)
-    return make_tip(read_map(path), read_tar_cached(files[-1].meta), index.consistent)
+        stack = [top]
+        for layer in reversed(layers[:-1]):
+            if stack[0].kind is Kind.IMAGE:
+                break
+            stack.insert(0, read_index(LayerFiles.of(folder, layer).index))
+        build_map(stack, top.storage_id, path)
+    return make_tip(read_map(path), read_tar_cached(LayerFiles.of(folder, tip).meta), top.consistent)
 
 
 def _sweep(birth: Birth, store: LocalStore) -> None:

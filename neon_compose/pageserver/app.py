@@ -18,13 +18,14 @@ from neon_compose.wire.serving import internal_app
 
 
 def make_app(service: Service, token: str, disks: Disks) -> FastAPI:
-    return internal_app("neon-compose pageserver", _routes(service, disks), token, disks)
+    routes = _routes(service, disks)
+    return internal_app("neon-compose pageserver", routes, token, disks, service.start, service.stop)
 
 
 def _routes(service: Service, disks: Disks) -> APIRouter:
     routes = APIRouter()
     _storage_routes(routes, service, disks)
-    _branch_routes(routes, service)
+    _branch_routes(routes, service, disks)
     _compute_routes(routes, service)
     return routes
 
@@ -79,7 +80,7 @@ def _storage_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
         service.check_settings(body.settings, body.durability)
 
 
-def _branch_routes(routes: APIRouter, service: Service) -> None:
+def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     @routes.get("/branches")
     def branches() -> list[wire.Branch]:
         return service.branches()
@@ -97,6 +98,10 @@ def _branch_routes(routes: APIRouter, service: Service) -> None:
     @routes.delete("/branches/{name}", status_code=204)
     def delete_branch(name: str) -> None:
         service.delete_branch(name)
+
+    @routes.post("/branches/{name}/redo")
+    def redo(name: str) -> Response:
+        return JobResponse(_explained(lambda job: service.redo(name, job), disks))
 
 
 def _compute_routes(routes: APIRouter, service: Service) -> None:

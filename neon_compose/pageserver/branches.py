@@ -17,9 +17,11 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Point, Writer
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.moments import Moments, Start
+from neon_compose.pageserver.redoing import Standing
 from neon_compose.wire import pageserver as wire
 
 T = TypeVar("T")
+Redo = Callable[[Manifest], Standing]  # how far a branch's layers are behind
 _TRIES = 2  # of makers with the same words at the same time one comes first, and says where it is
 
 
@@ -96,11 +98,13 @@ class Branches:
         by_id = _names(manifests.list_eras(self._store))
         return self._show(manifest, by_id, manifests.list_snapshots(self._store))
 
-    def show_all(self) -> list[wire.Branch]:
+    def show_all(self, redo: Redo = lambda _: Standing()) -> list[wire.Branch]:
         found = manifests.list_eras(self._store)
         by_id = _names(found)
         snapshots = manifests.list_snapshots(self._store)
-        return [self._show(eras[-1], by_id, snapshots) for eras in found]
+        return [
+            self._show(eras[-1], by_id, snapshots).model_copy(update=_redo(redo(eras[-1]))) for eras in found
+        ]
 
     def show_snapshot(self, name: str) -> wire.Snapshot:
         by_id = _names(manifests.list_eras(self._store))
@@ -124,6 +128,7 @@ class Branches:
             writer=manifest.writer.pg if manifest.writer else None,
             has_writes=manifest.writer is not None and moments.has_writes(manifest.writer),
             created_at=manifest.created,
+            tip_lsn=str(moments.end_of(manifest.layers)),
         )
 
 
@@ -135,6 +140,11 @@ def _snapshot_shown(one: manifests.Snapshot, by_id: dict[UUID, str]) -> wire.Sna
         lsn=str(one.ref.lsn),
         created_at=one.ref.time,
     )
+
+
+def _redo(standing: Standing) -> dict[str, object]:
+    said = "running" if standing.running else standing.error or None
+    return {"redo_lag_bytes": standing.lag_bytes, "redo": said, "redo_rate": standing.rate}
 
 
 def _names(found: list[tuple[Manifest, ...]]) -> dict[UUID, str]:

@@ -6,7 +6,7 @@ that were deleted keep their tombstone for ever (objectstore.manifests); that al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
@@ -30,8 +30,10 @@ from neon_compose.wire.pageserver import Leftover
 _TREE = ("refs/", "branches/", "layers/", "wal/")
 
 
-def find(store: LocalStore, generations: Generations, scratch: Path) -> Iterator[Leftover]:
-    """All of it, in the order of the folders."""
+def find(
+    store: LocalStore, generations: Generations, scratch: Path, making: Sequence[UUID] = ()
+) -> Iterator[Leftover]:
+    """All of it, in the order of the folders; but for the layers that are known to be in the making."""
     yield from _asides(store.root, store.root)
     if cas.find(store, STORAGE_KEY, StorageDoc) is None:
         for key in (key for folder in _TREE for key in store.list(folder)):
@@ -40,7 +42,7 @@ def find(store: LocalStore, generations: Generations, scratch: Path) -> Iterator
     else:
         manifests = _manifests(store)
         yield from _of_names(store, manifests)
-        yield from _layers(store, manifests)
+        yield from _layers(store, manifests, making)
         if is_refreshing(store):
             yield Leftover(kind="file", name=REFRESH_KEY, why="a refresh that was cut off")
     yield from _of_work(generations, scratch, manifests)
@@ -99,8 +101,9 @@ def _pinned(ref: SnapshotRef, manifests: dict[UUID, Manifest]) -> bool:
     return manifest is not None and any(pin.id == ref.snapshot_id for pin in manifest.pins)
 
 
-def _layers(store: LocalStore, manifests: dict[UUID, Manifest]) -> Iterator[Leftover]:
+def _layers(store: LocalStore, manifests: dict[UUID, Manifest], making: Sequence[UUID]) -> Iterator[Leftover]:
     needed = {str(layer) for manifest in manifests.values() for layer in manifest.layers}
+    needed |= set(map(str, making))
     for key in store.list("layers/"):
         if PurePosixPath(key).name.partition(".")[0] not in needed:
             yield Leftover(kind="layer", name=key, why="no branch needs it")

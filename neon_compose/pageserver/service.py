@@ -21,7 +21,7 @@ from neon_compose.model.moments import Settled, parse_moment, settled
 from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import Cluster, StorageDoc
+from neon_compose.objectstore.documents import Cluster, Manifest, StorageDoc
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver import content, leftovers, restore
 from neon_compose.pageserver.birth import Birth
@@ -32,6 +32,8 @@ from neon_compose.pageserver.content import Content
 from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
+from neon_compose.pageserver.redoing import RedoJobs, Standing
+from neon_compose.pageserver.tending import Tending
 from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN, ScratchPostgres
 from neon_compose.postgres.versions import Version
@@ -39,6 +41,7 @@ from neon_compose.wire import pageserver as wire
 from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
+_STOP_S = 10.0
 _VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
 
 
@@ -57,6 +60,8 @@ class Parts:
     computes: Computes
     known_settings: frozenset[str]
     warm_up: Callable[[], None]  # loads what the first branch will ask for
+    tending: Tending | None = None  # None: there are no safekeepers
+    redo: RedoJobs | None = None  # as tending
 
 
 class Service:
@@ -116,7 +121,8 @@ class Service:
 
     def leftovers(self) -> list[wire.Leftover]:
         parts = self._parts
-        return list(leftovers.find(parts.store, parts.claims.generations, parts.scratch))
+        making = parts.redo.growth.making() if parts.redo else ()
+        return list(leftovers.find(parts.store, parts.claims.generations, parts.scratch, making))
 
     def initialise(self, job: Job) -> dict[str, Any]:
         with self._only_maker("initialise"):
@@ -224,11 +230,55 @@ class Service:
 
     def branches(self) -> list[wire.Branch]:
         self.storage()
-        return self._parts.branches.show_all()
+        return self._parts.branches.show_all(self._redo)
 
     def snapshots(self) -> list[wire.Snapshot]:
         self.storage()
         return self._parts.branches.show_snapshots()
+
+    def _redo(self, manifest: Manifest) -> Standing:
+        jobs = self._parts.redo
+        return jobs.standing(manifest) if jobs else Standing()
+
+    def redo(self, name: str, job: Job) -> dict[str, Any]:
+        """Replay the branch's WAL into a layer, however little it is; a `wire.Redone`.
+
+        Raises `Conflict` code "no_wal" where none is received, and as `RedoJobs.now`.
+        """
+        self.storage()
+        parts, branch = self._parts, self._parts.branches.find(name)
+        if parts.redo is None:
+            raise Conflict(
+                f'there is no WAL of branch "{name}" to replay',
+                detail="The stack has no safekeepers: WAL stays in the computes.",
+                code="no_wal",
+            )
+        began_s = wait.monotonic_s()
+
+        def read() -> Manifest:
+            return manifests.read_manifest(parts.store, branch.branch_id)
+
+        with job.step("redo"):
+            made = parts.redo.now(branch, read, job.check)
+        return wire.Redone(
+            layers=[str(one.layer) for one in made],
+            tip_lsn=str(parts.redo.growth.end(read())),
+            wal_bytes=sum(one.wal_bytes for one in made),
+            ms=round((wait.monotonic_s() - began_s) * 1000, 1),
+        ).model_dump(mode="json")
+
+    def start(self) -> None:
+        """What goes on by itself, while it serves."""
+        if self._parts.tending is not None:
+            self._parts.tending.start()
+        if self._parts.redo is not None:
+            self._parts.redo.start()
+
+    def stop(self) -> None:
+        if self._parts.tending is not None:
+            self._parts.tending.stop()
+        if self._parts.redo is not None:
+            self._parts.redo.stop(wait.Deadline.after(_STOP_S))
 
     def create_branch(self, name: str, request: wire.BranchRequest) -> tuple[wire.Branch, bool]:
         self.storage()

@@ -39,9 +39,7 @@ class Tending:
         self._thread = threading.Thread(target=self._run, name="tending", daemon=True)
 
     def start(self) -> None:
-        """Begin, if there are safekeepers at all."""
-        if self._quorum.seats:
-            self._thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         self._ended.set()

@@ -74,6 +74,10 @@ class BranchWal:
             return register.decided.history.starts[0].start
         return manifest.parent.lsn if manifest.parent else self._tips.get(manifest.layers[:1]).end
 
+    def commit_lsn(self, manifest: Manifest) -> Lsn | None:
+        """Up to where it is committed, without fetching any; None if no safekeeper has WAL of the branch."""
+        return self._quorum.commit(manifest)
+
     def committed(self, manifest: Manifest) -> Committed:
         """All that is committed, from the tip's redo LSN on.
 

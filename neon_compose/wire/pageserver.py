@@ -83,6 +83,9 @@ class BranchRequest(_Request):
 
 
 class Branch(_Response):
+    """`tip_lsn` is the earliest moment that its newest layer opens, `redo_lag_bytes` the committed WAL after
+    that, None if none is known of; `redo` is "running", or the last job's error (it is tried again)."""
+
     name: str
     id: str
     parent: str | None = None  # the parent's name, or its id when the name is gone
@@ -91,6 +94,19 @@ class Branch(_Response):
     writer: str | None = None  # the pg that is primary
     has_writes: bool = False
     created_at: datetime
+    tip_lsn: str | None = None
+    redo_lag_bytes: int | None = None
+    redo: str | None = None
+    redo_rate: float | None = None  # bytes of WAL per second of the last job
+
+
+class Redone(_Response):
+    """What a redo job that was asked for came to."""
+
+    layers: list[str]  # made, none if the WAL has no newer checkpoint
+    tip_lsn: str
+    wal_bytes: int = 0  # replayed
+    ms: float
 
 
 class Snapshot(_Response):

@@ -133,6 +133,10 @@ class PageserverClient:
     def delete_branch(self, name: str) -> None:
         self._send("DELETE", f"/v1/branches/{name}")
 
+    def redo(self, name: str) -> Iterator[ndjson.Event]:
+        """Replay the branch's WAL into a layer; steps, then a `Result` holding a `Redone`."""
+        return self._stream("POST", f"/v1/branches/{name}/redo")
+
     # ---- computes
 
     def prepare(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -24,9 +25,18 @@ _log = log.get(__name__)
 _THREADS = 256
 
 
-def internal_app(title: str, routes: APIRouter, token: str, disks: Disks) -> FastAPI:
-    """`routes` under /v1 for who has the stack's internal token; /healthz for all."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+def internal_app(
+    title: str,
+    routes: APIRouter,
+    token: str,
+    disks: Disks,
+    start: Callable[[], None] = lambda: None,
+    stop: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """`routes` under /v1 for who has the stack's internal token; /healthz for all. `start` is called before
+    the first request, `stop` after the last."""
+    lifespan = _lifespan(start, stop)
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.include_router(routes, prefix="/v1", dependencies=[Depends(_token_check(token))])
 
     @app.get("/healthz")
@@ -46,11 +56,18 @@ def internal_app(title: str, routes: APIRouter, token: str, disks: Disks) -> Fas
     return app
 
 
-@asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Room for many calls that wait: each `open` keeps its thread until its compute is up."""
-    to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    yield
+def _lifespan(
+    start: Callable[[], None], stop: Callable[[], None]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Room for many calls that wait: each `open` keeps its thread until its compute is up."""
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        start()
+        yield
+        await run_in_threadpool(stop)
+
+    return lifespan
 
 
 def _token_check(token: str) -> Callable[[Request], None]:

@@ -23,6 +23,7 @@ from neon_compose.model.moments import parse_moment, settled
 from neon_compose.model.states import Durability
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.pageserver.__main__ import load_tip
+from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
@@ -134,12 +135,9 @@ class World:
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
         )
+        self.ages = Ages(self.store)
         self.moments = Moments(
-            self.store,
-            lambda layers: tips.get(layers).end,
-            self.computes.writer_has_writes,
-            self.committed,
-            self.records,
+            self.store, self.ages.end, self.computes.writer_has_writes, self.committed, self.records
         )
         self.branches = Branches(self.store, self.moments)
         self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
