@@ -54,7 +54,7 @@ def folder_files(folder: Path, under: str = "") -> list[ContextFile]:
 
 
 def package_files() -> list[ContextFile]:
-    """Our package as it goes into controller and pageserver, under `package/neon_compose/`."""
+    """Our package as it goes into controller, pageserver and safekeeper, under `package/neon_compose/`."""
     package = package_folder()
     return [
         found

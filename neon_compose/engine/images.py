@@ -6,7 +6,7 @@ build that got its parts from a registry and one that made them itself carry the
 
     debian -> base -> python -> controller
                   \\-> postgres -> compute -> pageserver (the shim of the one, and postgres, python)
-                  \\-> minio
+                  \\-> minio   \\-> safekeeper (and python)
 
 Invariant: once an image is there, asking for it touches nothing but the engine's list of tags.
 """
@@ -28,7 +28,7 @@ from neon_compose.engine.machine import HostMachine, Machine
 from neon_compose.engine.progress import Progress, Say, already, step
 from neon_compose.errors import Bug, Unavailable
 
-ALL = ("base", "postgres", "controller", "pageserver", "compute", "minio")
+ALL = ("base", "postgres", "controller", "pageserver", "safekeeper", "compute", "minio")
 # The last release with an image. Docker Hub is reported to refuse it by now, quay.io was its other home.
 MINIO_UPSTREAM = "quay.io/minio/minio@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e"
 
@@ -46,6 +46,7 @@ RECIPES: Mapping[str, Recipe] = {
     "python": Recipe({"BASE": "base"}, lambda: [context.requirements()]),
     "postgres": Recipe({"BASE": "base"}),
     "controller": Recipe({"PYTHON": "python"}, context.package_files),
+    "safekeeper": Recipe({"POSTGRES": "postgres", "PYTHON": "python"}, context.package_files),
     "compute": Recipe({"BASE": "base", "POSTGRES": "postgres"}),
     "pageserver": Recipe(
         {"POSTGRES": "postgres", "COMPUTE": "compute", "PYTHON": "python"}, context.package_files

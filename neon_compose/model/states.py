@@ -27,6 +27,7 @@ class Component(StrEnum):
     CONTROLLER = "controller"
     MINIO = "minio"
     PAGESERVER = "pageserver"
+    SAFEKEEPER = "safekeeper"
     COMPUTE = "compute"
     POD = "pod"
 

@@ -1,0 +1,335 @@
+"""One branch in one safekeeper: terms/members.py carried out on its folder, one change at a time.
+
+Owns: the order of what becomes durable and what is done; the branch's receiver. Does not do: deciding about
+terms (members.py does), the receiver's life (receiver.py), copying (peers.py).
+
+One lock: who has it may change the state and, while no receiver runs, the folder. The state is one immutable
+value, so that looking needs no lock: a promise may kill a receiver that waits for its disk. Under the lock
+nobody waits for the network.
+
+Crash argument: what must survive is in the record (record.py) before it is answered; the WAL tells the rest.
+A receiver is started from the record alone, by `receive` and by `tend` alike, so a restart does just that. A
+promise to a later term is recorded together with the end of the receiver.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+from neon_compose import log, wait
+from neon_compose.errors import Bug, Conflict, Corrupt, NeonError
+from neon_compose.model.lsn import Lsn
+from neon_compose.safekeeper import record as records
+from neon_compose.safekeeper.flushes import Flushes, Receiving
+from neon_compose.safekeeper.peers import Connect, Piece, fetch
+from neon_compose.safekeeper.record import Record, Source
+from neon_compose.safekeeper.segments import Segments
+from neon_compose.safekeeper.subject import Primary, Subject
+from neon_compose.safekeeper.wal import Wal, Walk
+from neon_compose.terms import members
+from neon_compose.terms.history import History
+from neon_compose.terms.members import Answer, Copy, Cut, Member, Promise, Step
+from neon_compose.wire.safekeeper import Peer
+
+_log = log.get(__name__)
+
+_NOTE_S = 5.0  # how often a commit LSN is walked to and recorded: it is a lower bound, only for checks
+WAL = "wal"
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a keeper uses beyond its folder."""
+
+    walk: Walk
+    receiver: Callable[[Segments, Subject, Primary, Path], Receiving]  # the file is for its words
+    connect: Connect
+    said: Path
+
+
+@dataclass(frozen=True)
+class Running:
+    source: Source
+    receiver: Receiving
+    flushes: Flushes
+
+
+@dataclass(frozen=True)
+class Now:
+    """The state of a branch at one moment. `member.flushed` is without what `running` has flushed since it
+    began; before the folder is settled, a lower bound."""
+
+    record: Record
+    member: Member
+    running: Running | None = None
+    trouble: NeonError | OSError | None = None  # why it is not settled, or its receiver not running
+
+    def live(self) -> Member:
+        """The member with what its receiver has flushed by now."""
+        if self.running is None:
+            return self.member
+        return self._received(self.running.flushes.ask())
+
+    def heard(self) -> Member:
+        """The member with what its receiver was heard to have flushed; asks nobody."""
+        return self._received(self.running.flushes.highest) if self.running else self.member
+
+    def _received(self, end: Lsn) -> Member:
+        assert self.running is not None
+        return members.receive(self.member, self.running.source.term, self.member.flushed, end)
+
+
+class Keeper:
+    """See the module. Every operation may be repeated; none is lost by a kill once it returned."""
+
+    def __init__(self, folder: Path, record: Record, around: Around) -> None:
+        self.branch: UUID = record.branch
+        self._folder = folder
+        self._around = around
+        self._wal = Wal(folder / WAL, record.timeline, record.segment_size, around.walk)
+        self._lock = threading.Lock()
+        self._settled = False
+        self._closed = False
+        self._commit: tuple[int, Lsn] | None = None  # told, and not noted yet
+        self._noted_s = -_NOTE_S
+        self._now = Now(record, record.member(max(record.oldest, record.committed)))
+
+    # ---- looking
+
+    @property
+    def now(self) -> Now:
+        return self._now
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to tend to."""
+        now = self._now
+        return self._closed or (self._settled and (now.running is not None or now.record.source is None))
+
+    def allocated_bytes(self) -> int:
+        return self._wal.allocated_bytes()
+
+    def read(self, start: Lsn, end: Lsn) -> Iterator[bytes]:
+        """The bytes [start, end) of the WAL. Raises `Conflict` if they aren't all flushed here."""
+        self._check()
+        now = self._now
+        flushed = now.heard().flushed
+        if end > flushed:
+            flushed = now.live().flushed
+        if not start <= end <= flushed:
+            raise Conflict(f"there is no WAL from {start} to {end}, but up to {flushed}", code="wal_behind")
+        return self._wal.read(start, end)
+
+    # ---- the term protocol
+
+    def promise(self, term: int) -> Answer:
+        with self._lock:
+            self._settle()
+            self._promise(term)
+            member = self._now.heard()
+            return members.answer(member, self._wal.records_end(member, member.flushed))
+
+    def adopt(self, history: History, peers: Sequence[Peer]) -> None:
+        """Step by step; another request may come between two, and `next_step` says what is left then."""
+        while True:
+            with self._lock:
+                self._settle()
+                step = members.next_step(self._now.heard(), history)
+                if step is None:
+                    return
+                if not isinstance(step, Copy):
+                    self._take(step)
+                    continue
+            size = self._now.record.segment_size
+            piece = fetch(self._around.connect, self.branch, peers, history, step, size)
+            with self._lock:
+                self._copy(history, piece)
+
+    def receive(self, source: Source, password: str) -> None:
+        """Receive from `source`; have it try again at once, if that is what runs."""
+        with self._lock:
+            self._settle()
+            member = self._now.heard()
+            members.receive(member, source.term, member.flushed, member.flushed)  # or it says why not
+            running = self._now.running
+            known = records.has_password(self._folder, source.user, password)
+            if running is not None and running.source == source and known:
+                running.receiver.nudge()
+                return
+            self._halt()
+            records.write_password(self._folder, source.user, password)
+            self._record(replace(self._now.record, source=source))
+            self._start(source)
+
+    def stop_receiving(self) -> None:
+        """Recorded first: what is killed by a crash must not come back."""
+        with self._lock:
+            self._check()
+            if self._now.record.source is not None:
+                self._record(replace(self._now.record, source=None))
+            self._halt()
+
+    def commit(self, term: int, lsn: Lsn) -> None:
+        """Take note of a commit LSN, now or some seconds later."""
+        with self._lock:
+            self._check()
+            if not members.may_receive(self._now.member, term):
+                return
+            before = self._commit
+            self._commit = (term, max(lsn, before[1]) if before and before[0] == term else lsn)
+            if wait.monotonic_s() - self._noted_s >= _NOTE_S:
+                self._note_commit()
+
+    def trim(self, needed: Lsn) -> None:
+        """Recorded first: a crash leaves WAL that isn't needed, and never claims WAL that is gone."""
+        with self._lock:
+            self._settle()
+            self._note_commit()
+            self._become(members.trim(self._now.member, needed))
+            self._wal.trim(self._now.member.oldest)
+
+    # ---- its life
+
+    def tend(self) -> None:
+        """Settle the folder and run the recorded receiver, as far as that isn't so: after a start, and again
+        when what stood in the way may be gone. Damage stays."""
+        with self._lock:
+            if self._closed or self._now.running or isinstance(self._now.trouble, Corrupt):
+                return
+            try:
+                self._settle()
+                source = self._now.record.source
+                # What a damaged tail took away is copied by the next `adopt`; until then nothing is received.
+                if source is not None and members.may_receive(self._now.member, source.term):
+                    self._start(source)
+                self._now = replace(self._now, trouble=None)
+            except (NeonError, OSError) as error:
+                self._suffer(error)
+
+    def close(self) -> None:
+        """End the receiver and let go of the folder; nothing is done any more."""
+        with self._lock:
+            self._closed = True
+            running = self._now.running
+            if running is not None:
+                running.receiver.stop()
+            self._now = replace(self._now, running=None)
+            self._wal.close()
+
+    # ---- under the lock
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Conflict(f"branch {self.branch} is being removed", code="no_branch")
+        if not self._settled and self._now.trouble is not None:
+            raise self._now.trouble
+
+    def _settle(self) -> None:
+        """Have the folder settled and know what is flushed. Raises what stands in the way."""
+        if self._closed or isinstance(self._now.trouble, Corrupt):
+            self._check()
+        if self._settled:
+            return
+        try:
+            self._wal.open()
+            self._now = replace(
+                self._now, member=replace(self._now.member, flushed=self._wal.settle(self._now.member))
+            )
+        except (NeonError, OSError) as error:
+            self._suffer(error)
+            raise
+        self._settled = True
+        self._now = replace(self._now, trouble=None)
+
+    def _suffer(self, error: NeonError | OSError) -> None:
+        before = self._now.trouble
+        if str(before) != str(error):
+            _log.error("branch %s: %s (%s)", self.branch, error, getattr(error, "detail", ""))
+        self._now = replace(self._now, trouble=error)
+
+    def _promise(self, term: int) -> None:
+        """Receivers of older terms are dead before it is recorded: the end that is answered doesn't move."""
+        promised = members.promise(self._now.member, term).promised
+        if promised == self._now.member.promised:
+            return
+        self._halt()
+        self._note_commit()
+        member = members.promise(self._now.member, term)
+        self._record(replace(self._now.record.with_member(member), source=None))
+
+    def _take(self, step: Step) -> None:
+        """Have `step` done, durably. After a promise no receiver runs: it would be of an older term."""
+        if isinstance(step, Promise):
+            self._promise(step.term)
+            return
+        if self._now.running is not None:
+            raise Bug(f"branch {self.branch} adopts while it receives")
+        if isinstance(step, Cut):
+            self._wal.cut(step.at)
+        else:
+            # What follows the end that is known, be it torn or the rest of a cut record, would be under the
+            # new term's feet: a receiver doesn't overwrite it with zeros.
+            self._wal.cut(self._now.member.flushed)
+        self._become(members.after(self._now.member, step))
+
+    def _copy(self, history: History, piece: Piece) -> None:
+        """Append the piece, if that is still what is missing."""
+        self._settle()
+        step = members.next_step(self._now.member, history)
+        if not isinstance(step, Copy) or step.start != piece.start:
+            return
+        try:
+            end = self._wal.extend(self._now.member, piece.data)
+        except Corrupt as error:
+            raise Corrupt(
+                f"the WAL that {piece.host} gave is damaged", detail=error.detail, code="wal_damaged"
+            ) from error
+        self._become(members.after(self._now.member, replace(step, end=end)))
+
+    def _halt(self) -> None:
+        """Nothing is received on return, and all that was is known. Raises if its receiver can't be killed,
+        or if what it left can't be settled: then that is to be done before anything else."""
+        running = self._now.running
+        if running is None:
+            return
+        running.receiver.stop()
+        self._now = replace(self._now, member=self._now.heard(), running=None)
+        self._settled = False
+        self._settle()
+
+    def _start(self, source: Source) -> None:
+        member = self._now.member
+        receiver = self._around.receiver(
+            self._wal.segments,
+            Subject(self.branch, source.term, member.identity),
+            source.primary(self._folder),
+            self._around.said / f"{self.branch}.said",
+        )
+        receiver.start()
+        running = Running(source, receiver, Flushes(receiver, member.flushed))
+        self._now = replace(self._now, running=running)
+
+    def _note_commit(self) -> None:
+        """Record the commit LSN that was told, cut down to a record's end."""
+        if self._commit is None:
+            return
+        term, lsn = self._commit
+        member = self._now.heard()
+        if members.may_receive(member, term):
+            end = self._wal.records_end(member, min(lsn, member.flushed))
+            self._become(members.hear_commit(member, term, end))
+        self._noted_s, self._commit = wait.monotonic_s(), None
+
+    def _become(self, member: Member) -> None:
+        self._record(self._now.record.with_member(member))
+        self._now = replace(self._now, member=member)
+
+    def _record(self, record: Record) -> None:
+        """Durable, then true."""
+        if record != self._now.record:
+            records.write(self._folder, record)
+        self._now = replace(self._now, record=record, member=record.member(self._now.member.flushed))
