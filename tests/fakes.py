@@ -152,16 +152,34 @@ class FakeEngine:
             self._tell(Change.STARTED, name)
             if box.spec.component is Component.COMPUTE:
                 box.lines += self.said
-            ended = self._run(box.spec)
-            if ended is not None:
-                box.exit_code, box.lines = ended
-                self._exit(name)
+            self._run_box(box)
+
+    def _run_box(self, box: _Box) -> None:
+        """Its program runs, and once more if it ends and is to be restarted. If it ends again it is about to
+        be started for as long as anybody looks: the engine waits longer every time."""
+        if self._ends(box) and box.spec.restart == "unless-stopped":
+            self._come_back(box)
+            if self._ends(box):
+                box.state = ContainerState.RESTARTING
+
+    def _ends(self, box: _Box) -> bool:
+        ended = self._run(box.spec)
+        if ended is not None:
+            box.exit_code = ended[0]
+            box.lines += ended[1]
+            self._exit(box.spec.name)
+        return ended is not None
+
+    def _come_back(self, box: _Box) -> None:
+        box.state, box.endpoint = ContainerState.RUNNING, self._id()
+        self._tell(Change.STARTED, box.spec.name)
 
     def stop(self, name: str, timeout_s: float) -> None:  # noqa: ARG002
         with self._change(f"stop {name}"):
             if self.boxes.get(name) and self.boxes[name].state in (
                 ContainerState.RUNNING,
                 ContainerState.PAUSED,
+                ContainerState.RESTARTING,
             ):
                 self._exit(name)
 
@@ -245,12 +263,15 @@ class FakeEngine:
     # ---- for tests
 
     def end(self, name: str, code: int = 137, lines: list[str] | None = None) -> None:
-        """The container's program dies."""
+        """The container's program dies; it is started again if its spec says so."""
         with self._mutex:
             box = self.boxes[name]
             box.exit_code = code
             box.lines += lines or []
             self._exit(name)
+            if box.spec.restart == "unless-stopped":
+                self._come_back(box)
+                self._run_box(box)
 
     def pause(self, name: str) -> None:
         with self._mutex:
@@ -271,10 +292,10 @@ class FakeEngine:
         with self._mutex:
             return {n: b.state.value for n, b in self.boxes.items()}, set(self.nets), set(self.vols)
 
-    def pageserver_at(self, address: str) -> _Box | None:
+    def server_at(self, component: Component, address: str) -> _Box | None:
         with self._mutex:
             for box in self._all():
-                if box.spec.component is Component.PAGESERVER and address in box.joined.values():
+                if box.spec.component is component and address in box.joined.values():
                     return box
         return None
 

@@ -16,7 +16,7 @@ from neon_compose.engine.runtime import (
     ContainerState,
 )
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
-from neon_compose.model.states import Durability
+from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
@@ -97,7 +97,7 @@ class FakePageserver:
 
     @property
     def _store(self) -> FakeStore:
-        box = self._all.engine.pageserver_at(self._address)
+        box = self._all.engine.server_at(Component.PAGESERVER, self._address)
         if box is None or box.state is not ContainerState.RUNNING:
             raise Unavailable(f"the pageserver at {self._address} does not answer", code="pageserver_down")
         if box.spec.labels[label.STORAGE] in self._all.silent:

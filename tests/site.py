@@ -9,27 +9,35 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from neon_compose.controller import stack
 from neon_compose.controller.desired import Doc, Documents, StackDoc
 from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import Pageservers
+from neon_compose.controller.safekeepers import Safekeepers
 from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
+from neon_compose.wire.rest import StackIn
 from tests.fakes import FakeEngine
+from tests.fakes_keepers import SeenSafekeepers
 from tests.fakes_pageserver import FakePageservers, FakeStore
 from tests.faults import Faults
 from tests.kills.mortal import Life, Mortal
 
 STACK = "t"
-IMAGES = {name: f"neon-compose-{name}:1" for name in ("base", "controller", "pageserver", "compute", "minio")}
+IMAGES = {
+    name: f"neon-compose-{name}:1"
+    for name in ("base", "controller", "pageserver", "safekeeper", "compute", "minio")
+}
 
 
 @dataclass
 class Fixture:
-    """`site` over `engine` and `pageservers`; `host` is the engine's machine's root folder."""
+    """`site` over `engine`, `pageservers` and `safekeepers`; `host` is the engine's machine's root folder."""
 
     site: Site
     engine: FakeEngine
     pageservers: FakePageservers
+    safekeepers: SeenSafekeepers
     faults: Faults
     host: Path
 
@@ -39,17 +47,23 @@ class Fixture:
         files = sorted(str(path) for path in self.host.rglob("*") if path.is_file())
         return self.engine.contents(), self.site.documents.read(), deepcopy(stores), files
 
+    def bring_safekeepers(self, count: int) -> None:
+        """As a stack file does that asks for `count`, and for nothing else."""
+        config = {"name": STACK, "minio": False, "safekeepers": count, "storages": {}, "pgs": {}}
+        assert stack.apply(self.site, StackIn(config=config)).problems == []
+
     def again(self, life: Life | None = None) -> Site:
         """Another controller over the same state, as after a crash; with `life`, one that can be killed."""
         root = self.site.documents.root
         if life is None:
-            return _site(root, self.engine, self.pageservers)
+            return _site(root, self.engine, self.pageservers, self.safekeepers)
         return Site(
             stack=STACK,
             engine=Mortal(self.engine, life),
             documents=Mortal(FaultyDocuments(root, self.engine.faults), life),
             secrets=ensure_secrets(root),
             pageservers=Pageservers(lambda address: Mortal(self.pageservers.make(address), life)),
+            safekeepers=Safekeepers(lambda address: Mortal(self.safekeepers.make(address), life)),
             state_path="/state",
             fault=life.moment,
         )
@@ -95,23 +109,25 @@ def _make(folder: Path) -> Fixture:
     engine = FakeEngine(host, faults)
     engine.host_view = ["Iface Destination"]
     pageservers = FakePageservers(engine)
-    site = _site(folder / "state", engine, pageservers)
+    safekeepers = SeenSafekeepers(engine)
+    site = _site(folder / "state", engine, pageservers, safekeepers)
     site.documents.put(StackDoc(images=IMAGES, config={"name": STACK, "minio": False}))
     ensure_network(engine, STACK, IMAGES["base"], None)
     site.ready.set()
-    return Fixture(site, engine, pageservers, faults, host)
+    return Fixture(site, engine, pageservers, safekeepers, faults, host)
 
 
 def _is_there(store: FakeStore) -> bool:
     return store.folder is None or (store.folder / "storage.json").exists()
 
 
-def _site(root: Path, engine: FakeEngine, pageservers: FakePageservers) -> Site:
+def _site(root: Path, engine: FakeEngine, pageservers: FakePageservers, safekeepers: SeenSafekeepers) -> Site:
     return Site(
         stack=STACK,
         engine=engine,
         documents=FaultyDocuments(root, engine.faults),
         secrets=ensure_secrets(root),
         pageservers=Pageservers(pageservers.make),
+        safekeepers=Safekeepers(safekeepers.make),
         state_path="/state",
     )

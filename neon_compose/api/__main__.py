@@ -19,12 +19,11 @@ import uvicorn
 
 from neon_compose import log, settings
 from neon_compose.api.app import create_app
-from neon_compose.controller import faults
+from neon_compose.controller import faults, pageservers, safekeepers
 from neon_compose.controller.alone import hold_state
 from neon_compose.controller.desired import Documents
 from neon_compose.controller.events import EventLog
 from neon_compose.controller.network import ensure_network
-from neon_compose.controller.pageservers import over_http
 from neon_compose.controller.secrets import ensure_secrets
 from neon_compose.controller.site import Site
 from neon_compose.controller.specs import state_volume
@@ -92,7 +91,8 @@ def make_site() -> Site:
         engine=engine,
         documents=documents,
         secrets=secrets,
-        pageservers=over_http(secrets.internal_token),
+        pageservers=pageservers.over_http(secrets.internal_token),
+        safekeepers=safekeepers.over_http(secrets.internal_token),
         state_path=_state_on_engine(engine, stack, root, me),
         me=me,
         fault=faults.armed(settings.text("NEON_FAULTS"), root),

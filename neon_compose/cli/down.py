@@ -73,7 +73,7 @@ def _stop_in_order(session: Session, stack: Name, world: World, show: Reporter) 
     if controller is not None and controller.running and _stopped_by_controller(session, stack, show):
         world = session.engine.observe(stack, (Kind.CONTAINER,))
     for container in in_order(world):
-        if container.running:
+        if container.goes_on:
             with step(show, f"stop {container.name}"):
                 session.engine.stop(container.name, _GRACE_S.get(container.component, _SHORT_GRACE_S))  # type: ignore[arg-type]
 

@@ -59,7 +59,8 @@ def logs(
         typer.Option("--tail", min=0, help="Lines of each; 100, or all with --since.", show_default=False),
     ] = None,
 ) -> None:
-    """Print what the stack's containers said: controller, storage_NAME, pg_NAME, or all of a component.
+    """Print what the stack's containers said: controller, storage_NAME, safekeeper_N, pg_NAME, or all of a
+    component.
 
     With -f until Ctrl-C, through restarts, and with what comes meanwhile.
     """

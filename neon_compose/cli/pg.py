@@ -55,7 +55,13 @@ SettingOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A PostgreSQL setting; repeatable.")
 ]
 DurabilityOption = Annotated[
-    str | None, typer.Option("--durability", metavar="local|off", help="Default: local.", show_default=False)
+    str | None,
+    typer.Option(
+        "--durability",
+        metavar="quorum|local|off",
+        help="Default: quorum, local without safekeepers.",
+        show_default=False,
+    ),
 ]
 
 

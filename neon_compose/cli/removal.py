@@ -16,7 +16,15 @@ from neon_compose.errors import Unavailable
 from neon_compose.model.names import Name
 from neon_compose.model.states import Component
 
-_ORDER = (Component.COMPUTE, Component.PAGESERVER, Component.MINIO, Component.POD, Component.CONTROLLER, None)
+_ORDER = (
+    Component.COMPUTE,
+    Component.SAFEKEEPER,
+    Component.PAGESERVER,
+    Component.MINIO,
+    Component.POD,
+    Component.CONTROLLER,
+    None,
+)
 _BUT_DATA = (Kind.CONTAINER, Kind.NETWORK)
 _ALL = (*_BUT_DATA, Kind.VOLUME)
 
@@ -73,7 +81,8 @@ def _remove(engine: Engine, stack: Name, kinds: tuple[Kind, ...]) -> None:
 
 def _turn(volume: Volume) -> tuple[bool, bool, str]:
     """Data goes before the documents that speak of it, the note goes last."""
-    return _is_note(volume), labels.STORAGE not in volume.labels, volume.name
+    data = labels.STORAGE in volume.labels or labels.SAFEKEEPER in volume.labels
+    return _is_note(volume), not data, volume.name
 
 
 def _is_note(volume: Volume) -> bool:

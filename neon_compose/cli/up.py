@@ -29,7 +29,7 @@ from neon_compose.model.stackfile import StackFile
 from neon_compose.wait import Deadline, until
 from neon_compose.wire.ndjson import Step
 
-FIRST_IMAGES = ("base", "controller", "pageserver", "compute")
+FIRST_IMAGES = ("base", "controller", "pageserver", "safekeeper", "compute")
 LATER_IMAGE = "minio"
 _HEALTHY_S = 60.0
 
@@ -220,6 +220,7 @@ def _plan(session: Session, name: Name, stack: StackFile, prune: bool) -> None:
 
 def _plan_from_nothing(name: Name, stack: StackFile) -> list[dict[str, str]]:
     parts = [("start", f"{name}_controller")]
+    parts += [("start", f"{name}_safekeeper_{number}") for number in range(1, stack.safekeepers + 1)]
     parts += [("start", f"{name}_minio")] if stack.minio else []
     parts += [("attach", f"storage {storage}") for storage in stack.storages]
     parts += [("start" if pg.start else "create", f"pg {pg_name}") for pg_name, pg in stack.pgs.items()]

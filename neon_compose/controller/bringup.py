@@ -1,4 +1,5 @@
-"""What documents and stack file want is made to run: network, storages, pods, pgs, MinIO, in that order.
+"""What documents and stack file want is made to run: network, safekeepers, storages, pods, pgs, MinIO, in
+that order.
 
 Each storage and pg is brought up on its own, under the lock of its name: one that fails is reported
 and the others go on.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -21,7 +23,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.engine.runtime import EVERYTHING
 from neon_compose.model.stackfile import PgSpec, StackFile, StorageSpec
-from neon_compose.model.states import Durability, Wanted
+from neon_compose.model.states import Wanted
 from neon_compose.wait import Deadline, until
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb, StorageIn
 
@@ -41,7 +43,8 @@ def bring_up(
     """Bring back what documents want, with the settings of `documents`; and with `file`, a new stack
     file, make what it names and no document does. `passwords` are those of servers to import from."""
     work = partial(network.ensure_network, site.engine, site.stack, site.image("base"), site.me)
-    progress.emit_around(f"network {specs.network_name(site.stack)}", work)
+    subnet = progress.emit_around(f"network {specs.network_name(site.stack)}", work)
+    _keep_safe(site, progress, subnet)
     asked = file.storages if file is not None else {}
     elsewhere = {name for name, doc in site.documents.read().storages.items() if _is_elsewhere(doc, asked)}
     _serve_all(site, progress, lambda name: name not in elsewhere)
@@ -64,6 +67,21 @@ def bring_up(
 def _each(site: Site, progress: Progress, what: str, docs: Iterable[D], work: Callable[[D], object]) -> None:
     """Beside each other."""
     list(site.crowd.map(lambda doc: progress.attempt(f"{what} {doc.name}", partial(work, doc)), docs))
+
+
+def _keep_safe(site: Site, progress: Progress, subnet: IPv4Network) -> None:
+    """All safekeepers run, before anybody wants to commit; the others do where one can't."""
+
+    def serve(number: int) -> None:
+        site.refuse_while_stopping()
+        snap = site.snapshot()
+        # Not as a context: one that doesn't answer in time may yet do so, and is better left to try.
+        site.execution(snap).run(plan.plan_safekeeper(snap, number, subnet))
+
+    def attempt(number: int) -> None:
+        progress.attempt(f"safekeeper {number}", partial(serve, number))
+
+    list(site.crowd.map(attempt, site.snapshot(()).safekeepers))
 
 
 def _is_elsewhere(doc: StorageDoc, asked: Mapping[str, StorageSpec]) -> bool:
@@ -181,7 +199,7 @@ def storage_in(name: str, spec: StorageSpec, password: SecretStr | None = None) 
 
 
 def pg_in(name: str, spec: PgSpec) -> PgIn:
-    """What the file doesn't say (or says with the default) stays as a request has set it."""
+    """What the file doesn't say stays as a request has set it."""
     return PgIn(
         name=name,
         storage_name=spec.storage_name,
@@ -189,6 +207,6 @@ def pg_in(name: str, spec: PgSpec) -> PgIn:
         from_=spec.from_,
         port=spec.port,
         settings=dict(spec.settings) or None,
-        durability=None if spec.durability is Durability.LOCAL else spec.durability,
+        durability=spec.durability,
         start=spec.start,
     )

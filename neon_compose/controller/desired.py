@@ -32,10 +32,12 @@ class _Document(BaseModel):
 
 
 class StackDoc(_Document):
-    """`config` is a stack file as `StackFile.as_document` writes it."""
+    """`config` is a stack file as `StackFile.as_document` writes it. `safekeepers` is how many the stack has:
+    the most that any stack file of it asked for, since a branch's members can't just go."""
 
     config: dict[str, Any] = Field(default_factory=dict)
     images: dict[str, str] = Field(default_factory=dict)
+    safekeepers: int = Field(default=0, ge=0)
 
 
 class StorageDoc(_Document):

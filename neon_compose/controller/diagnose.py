@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from neon_compose.controller import specs
+from neon_compose.controller import keeping, specs
 from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
@@ -23,6 +23,7 @@ from neon_compose.model.troubles import OF_CODES, Trouble, words_of
 from neon_compose.wait import now
 from neon_compose.wire.pageserver import ComputeStatus, StorageStatus
 from neon_compose.wire.rest import FindingOut, FindingsOut
+from neon_compose.wire.safekeeper import SafekeeperStatus
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Sight:
 
     snap: Snapshot
     answers: Answers
+    safekeepers: Mapping[int, SafekeeperStatus] = field(default_factory=dict)  # those that answer
     damaged: Mapping[str, Corrupt] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     busy: frozenset[str] = frozenset()
@@ -59,7 +61,8 @@ def findings(site: Site) -> FindingsOut:
     names = [*(f"pg/{name}" for name in snap.desired.pgs), *(f"storage/{n}" for n in snap.desired.storages)]
     busy = frozenset(name for name in names if site.locks.work_on(name))
     at = now()
-    found = [*examine(Sight(snap, answers, damaged, foreign, busy), at), *_of_bring_up(site.failures)]
+    sight = Sight(snap, answers, keeping.statuses(site, snap), damaged, foreign, busy)
+    found = [*examine(sight, at), *_of_bring_up(site.failures)]
     told: dict[tuple[Trouble, str], FindingOut] = {}
     for kind, name, how in found:  # what was seen just now says more than what the bring-up said of it
         words = words_of(kind, site.stack, name)
@@ -81,11 +84,13 @@ def _answer(pageserver: Pageserver) -> tuple[StorageStatus, list[ComputeStatus]]
 
 
 def examine(sight: Sight, at: datetime) -> Iterator[Found]:
-    """Containers first, then storages and pgs by name."""
+    """Containers first, then safekeepers, and storages and pgs by name."""
     snap = sight.snap
     for one in sorted(snap.world.containers, key=lambda one: one.name):
         if one.component is not None:
             yield from _of_container(snap, one, at)
+    for number in snap.safekeepers:
+        yield from _of_safekeeper(sight, number)
     for name, storage in sorted(snap.desired.storages.items()):
         if f"storage/{name}" not in sight.busy:
             yield from _of_storage(sight, storage)
@@ -112,6 +117,24 @@ def _of_container(snap: Snapshot, one: Container, at: datetime) -> Iterator[Foun
         for pod in snap.pods():
             if pod.name == one.name and pod.lost:
                 yield Trouble.CUT_OFF, one.name, "it is in no network"
+
+
+def _of_safekeeper(sight: Sight, number: int) -> Iterator[Found]:
+    snap, name = sight.snap, specs.safekeeper_name(sight.snap.stack, number)
+    volume, seen = specs.safekeeper_volume(snap.stack, number).name, snap.safekeeper(number)
+    if snap.phase is None:
+        if snap.world.volume(volume) is None:
+            yield Trouble.WAL_LOST, name, f'volume "{volume}" is gone'
+        yield from _of_wanted(sight, name, seen)
+    if seen is not None and seen.running and number not in sight.safekeepers:
+        yield Trouble.SAFEKEEPER_SILENT, name, f"safekeeper {number} does not answer"
+    branches = sight.safekeepers[number].branches if number in sight.safekeepers else []
+    pgs = {one.branch_id: one.pg for _, found in sight.answers.values() for one in found}
+    for one in branches:
+        pg = pgs.get(one.branch_id)
+        if one.trouble is not None and pg is not None and f"pg/{pg}" not in sight.busy:
+            said = one.trouble.get("title") or one.receiver
+            yield Trouble.WAL_NOT_RECEIVED, pg, f'safekeeper {number} does not get WAL of pg "{pg}": {said}'
 
 
 def _of_storage(sight: Sight, doc: StorageDoc) -> Iterator[Found]:

@@ -26,6 +26,7 @@ from neon_compose.controller.gate import pass_gate
 from neon_compose.controller.happenings import news_of
 from neon_compose.controller.hostpath import claim_folder, purge_folder
 from neon_compose.controller.pageservers import Pageserver, Pageservers
+from neon_compose.controller.safekeepers import Safekeepers
 from neon_compose.controller.specs import compute_spec
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import Bug, NeonError, NotFound, Unavailable
@@ -53,6 +54,7 @@ class Tools:
     engine: Engine
     documents: Documents
     pageservers: Pageservers
+    safekeepers: Safekeepers
     workers: ThreadPoolExecutor
     probe_image: Callable[[], str]
     tell: Tell
@@ -180,6 +182,11 @@ class Execution:
                 engine.stop(name, timeout_s)
             case do.Remove(kind=kind, name=name):
                 engine.remove(kind, name)
+            case do.AwaitSafekeeper(name=name):
+                safekeepers = self.tools.safekeepers
+                self._await(
+                    f"safekeeper {name}", name, lambda at: safekeepers.at(at).healthy(), "safekeeper_down"
+                )
             case do.ClaimFolder(name=name, storage=storage):
                 tools = self.tools
                 self.claimed = claim_folder(engine, tools.stack, tools.probe_image(), name, storage)
@@ -192,8 +199,13 @@ class Execution:
         self, step: do.AwaitPageserver | do.Initialise | do.ImportDump | do.PutBranch | do.DropBranch
     ) -> None:
         match step:
-            case do.AwaitPageserver():
-                self._await_pageserver(step)
+            case do.AwaitPageserver(storage=storage, container=container):
+                self.addresses[storage] = self._await(
+                    f'the pageserver of storage "{storage}"',
+                    container,
+                    lambda at: self.tools.pageservers.at(at).healthy(),
+                    "pageserver_down",
+                )
             case do.Initialise(storage=storage):
                 self._relay(self.pageserver(storage).initialise())
             case do.ImportDump(storage=storage, format=fmt, what=what):
@@ -299,29 +311,23 @@ class Execution:
         except NotFound as error:
             raise missing_socket(error, origin) from error
 
-    def _await_pageserver(self, step: do.AwaitPageserver) -> None:
-        """Learn the address of a container that was just started, and wait until it answers."""
-        engine, name = self.tools.engine, step.container
+    def _await(self, what: str, name: str, healthy: Callable[[str], bool], code: str) -> str:
+        """Wait until a container that was just started answers; its address. `Unavailable` if it ends."""
+        engine = self.tools.engine
 
-        def answers() -> bool:
+        def answers() -> str | None:
             container = engine.observe(self.tools.stack, (Kind.CONTAINER,)).container(name)
-            if container is None or not container.running:
+            if container is None or not container.goes_on:
                 raise Unavailable(
-                    f'the pageserver of storage "{step.storage}" ended',
+                    f"{what} ended",
                     detail="\n".join(engine.logs(name)) if container else "Its container is gone.",
-                    code="pageserver_down",
+                    code=code,
                 )
             address = next((end.ip for end in container.endpoints if end.ip), None)
-            if address is None or not self.tools.pageservers.at(address).healthy():
-                return False
-            self.addresses[step.storage] = address
-            return True
+            return address if address is not None and healthy(address) else None
 
-        until(
-            f'the pageserver of storage "{step.storage}"',
-            answers,
-            Deadline.after(_HEALTHY_S),
-            last_words=lambda: "\n".join(engine.logs(name)),
+        return until(
+            what, answers, Deadline.after(_HEALTHY_S), last_words=lambda: "\n".join(engine.logs(name))
         )
 
 

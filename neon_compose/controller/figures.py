@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from neon_compose import __version__
+from neon_compose.controller import keeping
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.render import storage_state
@@ -30,6 +31,7 @@ def families(site: Site) -> list[Family]:
     asked = zip(servers, site.workers.map(_answer, servers.values()), strict=True)
     answers = {storage: answer for storage, answer in asked if answer is not None}
     found = [_about(site), *_of_stack(site, snap, answers), *_of_storages(snap, answers), *_of_pgs(answers)]
+    found += keeping.families(snap, keeping.statuses(site, snap))
     if isinstance(site.engine, MeteredEngine):
         found += site.engine.families()
     return found

@@ -24,6 +24,11 @@ from neon_compose.wire.rest import LeftoverOut
 
 log = logging.getLogger(__name__)
 
+_NAMED = (
+    (Component.PAGESERVER, label.STORAGE),
+    (Component.SAFEKEEPER, label.SAFEKEEPER),
+    (Component.COMPUTE, label.PG),
+)  # components of which there is one for each name, and the label that has it
 _CUT_OFF = "was cut off: the next up finishes it"
 
 
@@ -86,7 +91,7 @@ def _containers(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
 
 
 def _subject(container: Container) -> tuple[str, str]:
-    for component, key in ((Component.PAGESERVER, label.STORAGE), (Component.COMPUTE, label.PG)):
+    for component, key in _NAMED:
         if container.component is component:
             return key.removeprefix(label.PREFIX), container.labels.get(key, "")
     return "", ""
@@ -98,6 +103,8 @@ def _why_not(snap: Snapshot, known: _Known, container: Container, name: str) -> 
             return "a probe that nobody waits for" if known.quiet else None
         case Component.PAGESERVER:
             return None if name in known.storages else f'there is no storage "{name}"'
+        case Component.SAFEKEEPER:
+            return None if name in map(str, snap.safekeepers) else _no_safekeeper(name)
         case Component.COMPUTE if name not in known.pgs:
             return f'there is no pg "{name}"'
         case Component.COMPUTE if f"pg/{name}" not in known.busy:
@@ -130,11 +137,21 @@ def _networks(snap: Snapshot) -> Iterator[LeftoverOut]:
 def _volumes(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
     """A detached storage's data is kept on purpose, its work volume is not."""
     always = {specs.state_volume(snap.stack), specs.minio_volume(snap.stack).name}
+    always |= {specs.safekeeper_volume(snap.stack, number).name for number in snap.safekeepers}
     for volume in snap.world.volumes:
         storage = volume.labels.get(label.STORAGE, "")
         if volume.name not in always and not _is_kept(snap, volume, storage, known):
-            why = f'there is no storage "{storage}"' if storage else "nothing of the stack has this name"
-            yield _left("volume", volume.name, why)
+            yield _left("volume", volume.name, _why_no_volume(volume, storage))
+
+
+def _why_no_volume(volume: Volume, storage: str) -> str:
+    if (number := volume.labels.get(label.SAFEKEEPER)) is not None:
+        return _no_safekeeper(number)
+    return f'there is no storage "{storage}"' if storage else "nothing of the stack has this name"
+
+
+def _no_safekeeper(number: str) -> str:
+    return f"the stack has no safekeeper {number}"
 
 
 def _is_kept(snap: Snapshot, volume: Volume, storage: str, known: _Known) -> bool:

@@ -99,6 +99,14 @@ class Snapshot:
     def pageserver(self, storage: str) -> Container | None:
         return self._labelled(Component.PAGESERVER, label.STORAGE, storage)
 
+    def safekeeper(self, number: int) -> Container | None:
+        return self._labelled(Component.SAFEKEEPER, label.SAFEKEEPER, str(number))
+
+    @property
+    def safekeepers(self) -> range:
+        """The numbers of those that the stack should have."""
+        return range(1, self.desired.stack.safekeepers + 1)
+
     def compute(self, pg: str) -> Container | None:
         return self._computes.get(pg)
 

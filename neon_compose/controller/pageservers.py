@@ -1,14 +1,14 @@
-"""Clients of the pageservers, kept open: one per address.
+"""Clients of the pageservers.
 
 `Pageserver` is the part of `wire.pageserver_client` that the controller uses; tests give a fake.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from neon_compose.controller.clients import Clients
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import Fetch, FetchRequest
@@ -77,19 +77,7 @@ class Pageserver(Protocol):
     def delete_compute(self, pg: str, *, discard_writes: bool = False) -> None: ...
 
 
-class Pageservers:
-    """`at(address)` gives the client of the pageserver there; the same one every time."""
-
-    def __init__(self, make: Callable[[str], Pageserver]) -> None:
-        self._make = make
-        self._clients: dict[str, Pageserver] = {}
-        self._mutex = threading.Lock()
-
-    def at(self, address: str) -> Pageserver:
-        with self._mutex:
-            if address not in self._clients:
-                self._clients[address] = self._make(address)
-            return self._clients[address]
+Pageservers = Clients[Pageserver]
 
 
 def over_http(internal_token: str) -> Pageservers:

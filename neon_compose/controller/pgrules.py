@@ -10,15 +10,21 @@ from neon_compose.wait import now
 from neon_compose.wire.rest import PgAction, PgIn, PgVerb
 
 
-def check_durability(durability: Durability | None) -> None:
-    """`quorum` needs WAL kept apart from the compute."""
-    if durability is Durability.QUORUM:
+def check_durability(durability: Durability | None, safekeepers: int) -> None:
+    """`quorum` needs somebody who keeps WAL apart from the compute."""
+    if durability is Durability.QUORUM and not safekeepers:
         raise Invalid(
-            'durability "quorum" is not available',
-            detail="WAL is not kept apart from a compute yet, so its data is the only copy of its writes.",
-            hint='Use "local", the default: a commit survives a crash of compute and machine.',
-            code="not_available",
+            'durability "quorum" needs safekeepers, and this stack has none',
+            detail="A commit would wait for a copy of its WAL that nobody makes.",
+            hint='Say "safekeepers: 1" in the stack file and run neon-compose up -d, or use durability '
+            '"local", with which a commit survives a crash of compute and machine.',
+            code="no_safekeepers",
         )
+
+
+def default_durability(safekeepers: int) -> Durability:
+    """Of a pg that is made without being given one; it stays with that, however many there are later."""
+    return Durability.QUORUM if safekeepers else Durability.LOCAL
 
 
 def check_available(action: PgAction) -> None:
@@ -36,7 +42,8 @@ def check_available(action: PgAction) -> None:
     )
 
 
-def new_doc(request: PgIn, branch: str, port: int, pod_ports: Ports) -> PgDoc:
+def new_doc(request: PgIn, branch: str, port: int, pod_ports: Ports, safekeepers: int) -> PgDoc:
+    """`safekeepers`: how many the stack has."""
     return PgDoc(
         name=request.name,
         storage_name=request.storage_name,
@@ -44,7 +51,7 @@ def new_doc(request: PgIn, branch: str, port: int, pod_ports: Ports) -> PgDoc:
         from_=request.from_,
         port=port,
         ports=format_ports(pod_ports),
-        durability=request.durability or Durability.LOCAL,
+        durability=request.durability or default_durability(safekeepers),
         settings=request.settings or {},
         created_at=now(),
     )

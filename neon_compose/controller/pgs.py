@@ -86,7 +86,6 @@ def put(
     site: Site, request: PgIn, emit: Emit = silent, *, dry_run: bool = False
 ) -> tuple[PgOut, bool] | Plan:
     """Make the pg (True), or bring it to what is asked (False); start it if `request.start`."""
-    check_durability(request.durability)
     asked = request.model_dump_json()
     source = branches.settled_source(request.from_) if request.from_ is not None else None
     if source is not None:
@@ -117,6 +116,7 @@ def _put(
 ) -> tuple[PgOut, bool] | Plan:
     site.refuse_while_stopping()
     snap = site.snapshot()
+    check_durability(request.durability, len(snap.safekeepers))
     snap.storage(request.storage_name)
     if not dry_run:
         snap = served(site, snap, request.storage_name)
@@ -156,7 +156,10 @@ def _put_plan(
     """The document, and the way there; the pod of `port` runs in `snap`."""
     pod = snap.pod_of(port)
     ports = pod.ports if pod else (port,)
-    make = updated_doc(before, request, port, ports) if before else new_doc(request, branch, port, ports)
+    if before is not None:
+        make = updated_doc(before, request, port, ports)
+    else:
+        make = new_doc(request, branch, port, ports, len(snap.safekeepers))
     return make, (plan.plan_start if request.start else plan.plan_put)(snap, make, start)
 
 

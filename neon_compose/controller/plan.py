@@ -7,6 +7,7 @@ come from its first step, which changes nothing when it refuses.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 
 from neon_compose.controller import specs
 from neon_compose.controller import steps as do
@@ -60,7 +61,8 @@ def plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
 
 
 def _plan_pageserver(snap: Snapshot, doc: StorageDoc) -> Plan:
-    spec = specs.pageserver_spec(snap.stack, doc, snap.image("pageserver"), secret(snap, "internal_token"))
+    token = secret(snap, "internal_token")
+    spec = specs.pageserver_spec(snap.stack, doc, snap.image("pageserver"), token, len(snap.safekeepers))
     service = plan_service(spec, snap.pageserver(doc.name))
     if not service.steps:
         return service
@@ -71,6 +73,18 @@ def _volumes(snap: Snapshot, doc: StorageDoc) -> list[VolumeSpec]:
     """Those of a storage."""
     work = specs.work_volume(snap.stack, doc.name)
     return [work] if doc.host_path is not None else [work, specs.storage_volume(snap.stack, doc.name)]
+
+
+def plan_safekeeper(snap: Snapshot, number: int, subnet: IPv4Network) -> Plan:
+    """The safekeeper runs and answers; nothing if that is so. For its volume see `plan_pageserver`."""
+    image, token = snap.image("safekeeper"), secret(snap, "internal_token")
+    spec = specs.safekeeper_spec(snap.stack, number, image, subnet, token)
+    seen = snap.safekeeper(number)
+    service = plan_service(spec, seen)
+    if not service.steps:
+        return service
+    volume = do.MakeVolume(specs.safekeeper_volume(snap.stack, number), fresh=False)
+    return Plan(() if seen else (volume,)) + service + Plan((do.AwaitSafekeeper(spec.name),))
 
 
 # ---- storages
@@ -165,7 +179,7 @@ def plan_put(snap: Snapshot, doc: PgDoc, branch: BranchStart | None) -> Plan:
 
 def check_settings(doc: PgDoc, before: PgDoc | None) -> tuple[do.Step, ...]:
     """Refused before anything is written; defaults need no asking."""
-    plain = not doc.settings and doc.durability is Durability.LOCAL
+    plain = not doc.settings and doc.durability is not Durability.OFF
     same = before is not None and before.given == doc.given
     return () if plain or same else (do.CheckSettings(doc),)
 
@@ -286,9 +300,11 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
 
 
 def plan_stop_all(snap: Snapshot) -> list[tuple[str, Plan]]:
-    """Stages with their names, in order: computes, pageservers, MinIO, pods; in each beside each other."""
+    """Stages with their names, in order: computes, safekeepers, pageservers, MinIO, pods; in each beside
+    each other. A safekeeper that is between two starts would come back, and is stopped too."""
     stages = (
         ("computes", Component.COMPUTE, specs.COMPUTE_STOP_S),
+        ("safekeepers", Component.SAFEKEEPER, specs.SAFEKEEPER_STOP_S),
         ("pageservers", Component.PAGESERVER, specs.PAGESERVER_STOP_S),
         ("minio", Component.MINIO, specs.MINIO_STOP_S),
         ("pods", Component.POD, 1),
@@ -296,7 +312,7 @@ def plan_stop_all(snap: Snapshot) -> list[tuple[str, Plan]]:
     plans = []
     for name, component, timeout_s in stages:
         lanes = tuple(
-            (do.StopContainer(one.name, timeout_s),) for one in snap.world.of(component) if one.running
+            (do.StopContainer(one.name, timeout_s),) for one in snap.world.of(component) if one.goes_on
         )
         if lanes:
             plans.append((name, Plan((do.Together(lanes),))))

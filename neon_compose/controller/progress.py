@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from neon_compose.controller.execute import silent
 from neon_compose.errors import NeonError, as_problem
 from neon_compose.wait import monotonic_s
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.ndjson import Step as Event
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +33,18 @@ class Progress:
             self.failed(name, error)
             self.emit(Event(name=name, state="done", note=f"failed: {error.message}"))
 
-    def emit_around(self, name: str, work: Callable[[], object]) -> None:
-        """Do `work` as a step; its failure is raised."""
+    def emit_around(self, name: str, work: Callable[[], T]) -> T:
+        """Do `work` as a step, for what it gives; its failure is raised."""
         self.emit(Event(name=name, state="start"))
         began_s = monotonic_s()
-        work()
+        made = work()
         self.emit(Event(name=name, state="done", ms=round((monotonic_s() - began_s) * 1000, 1)))
+        return made
+
+    def note(self, name: str, text: str) -> None:
+        """A step that is nothing but said."""
+        self.emit(Event(name=name, state="start"))
+        self.emit(Event(name=name, state="done", note=text))
 
     def failed(self, name: str, error: NeonError) -> None:
         log.warning("%s: %s (%s)", name, error.message, error.detail)

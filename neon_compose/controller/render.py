@@ -26,7 +26,7 @@ from neon_compose.wire.rest import (
 ADMIN = "neon_admin"
 DATABASE = "postgres"
 _NOTES = {
-    Durability.LOCAL: 'durability is "local": the data of this compute is the only copy of its writes',
+    Durability.LOCAL: 'durability is "local": commits wait for this compute\'s own disk alone',
     Durability.OFF: 'durability is "off": a crash of the machine loses this compute\'s writes',
     Durability.QUORUM: None,
 }

@@ -16,6 +16,7 @@ from neon_compose.controller.faults import Fault, no_fault
 from neon_compose.controller.locks import Locks
 from neon_compose.controller.observe import Phase, Snapshot, observe
 from neon_compose.controller.pageservers import Pageserver, Pageservers
+from neon_compose.controller.safekeepers import Safekeeper, Safekeepers
 from neon_compose.controller.secrets import Secrets
 from neon_compose.engine.runtime import Engine, Kind
 from neon_compose.errors import Unavailable
@@ -38,6 +39,7 @@ class Site:
     documents: Documents
     secrets: Secrets
     pageservers: Pageservers
+    safekeepers: Safekeepers
     state_path: str
     me: str | None = None
     fault: Fault = no_fault
@@ -79,6 +81,7 @@ class Site:
             self.engine,
             self.documents,
             self.pageservers,
+            self.safekeepers,
             self.workers,
             self.probe_image,
             self.events.tell,
@@ -98,6 +101,11 @@ class Site:
             if not doc.attaching and not doc.ending
         }
         return {name: self.pageservers.at(address) for name, address in found.items() if address}
+
+    def running_safekeepers(self, snap: Snapshot) -> dict[int, Safekeeper]:
+        """Those that run, by number."""
+        found = {number: snap.address(snap.safekeeper(number)) for number in snap.safekeepers}
+        return {number: self.safekeepers.at(address) for number, address in found.items() if address}
 
     def probe_image(self) -> str:
         """Has our Python, and is there: it is what this runs in."""

@@ -19,11 +19,14 @@ from neon_compose.model.states import Component
 from neon_compose.wire.pageserver import Prepared
 
 PAGESERVER_STOP_S = 60
+SAFEKEEPER_STOP_S = 30
 COMPUTE_STOP_S = 60
 MINIO_STOP_S = 30
 _SHM_BYTES = 1 << 30  # Docker's 64 MB break parallel hash joins
 _TMP = {"/tmp": "rw,size=256m,mode=1777"}
-_FIRST_POD_IP = 10  # .1 is the gateway; unfixed addresses come from the upper half
+# .1 is the gateway, .2 to .9 are safekeepers, then pods; unfixed addresses come from the upper half.
+_FIRST_SAFEKEEPER_IP = 2
+_FIRST_POD_IP = 10
 _POD_IPS = 118
 
 
@@ -52,7 +55,7 @@ def state_volume(stack: str) -> str:
 
 
 def network_spec(stack: str, subnet: IPv4Network, members: Mapping[str, tuple[str, ...]]) -> NetworkSpec:
-    """Fixed addresses of pods lie in the lower half, all others come from the upper."""
+    """Fixed addresses of safekeepers and pods lie in the lower half, all others come from the upper."""
     upper = list(subnet.subnets(1))[1]
     return NetworkSpec(network_name(stack), str(subnet), str(upper), resource_labels(stack), members)
 
@@ -65,6 +68,10 @@ def work_volume(stack: str, storage: str) -> VolumeSpec:
     return VolumeSpec(f"{stack}_work_{storage}", resource_labels(stack, storage=storage))
 
 
+def safekeeper_volume(stack: str, number: int) -> VolumeSpec:
+    return VolumeSpec(f"{stack}_safekeeper_{number}", resource_labels(stack, safekeeper=str(number)))
+
+
 def minio_volume(stack: str) -> VolumeSpec:
     return VolumeSpec(f"{stack}_minio", resource_labels(stack))
 
@@ -73,7 +80,10 @@ def pageserver_name(stack: str, storage: str) -> str:
     return f"{stack}_storage_{storage}"
 
 
-def pageserver_spec(stack: str, doc: StorageDoc, image: str, token: Secret) -> ContainerSpec:
+def pageserver_spec(
+    stack: str, doc: StorageDoc, image: str, token: Secret, safekeepers: int
+) -> ContainerSpec:
+    """`safekeepers`: how many the stack has."""
     tree = doc.host_path or storage_volume(stack, doc.name).name
     return _hashed(
         ContainerSpec(
@@ -88,6 +98,7 @@ def pageserver_spec(stack: str, doc: StorageDoc, image: str, token: Secret) -> C
                 "NEON_WORK_AT": work_volume(stack, doc.name).name,
                 "NEON_TOKEN_FILE": token.target,
                 "NEON_POSTGRES_MAJOR": "17",
+                "NEON_SAFEKEEPERS": ",".join(map(safekeeper_host, range(1, safekeepers + 1))),
             },
             mounts=(
                 Mount(tree, "/storage"),
@@ -100,6 +111,43 @@ def pageserver_spec(stack: str, doc: StorageDoc, image: str, token: Secret) -> C
             read_only=True,
             shm_bytes=_SHM_BYTES,
             stop_timeout_s=PAGESERVER_STOP_S,
+        )
+    )
+
+
+def safekeeper_name(stack: str, number: int) -> str:
+    return f"{stack}_safekeeper_{number}"
+
+
+def safekeeper_host(number: int) -> str:
+    """Its name in the stack's network."""
+    return f"safekeeper-{number}"
+
+
+def safekeeper_spec(stack: str, number: int, image: str, subnet: IPv4Network, token: Secret) -> ContainerSpec:
+    """Commits wait for it: when it dies, or the machine restarts, the engine starts it again without being
+    asked. Its address is fixed, so that computes and pageservers find it where it was."""
+    volume = safekeeper_volume(stack, number).name
+    return _hashed(
+        ContainerSpec(
+            name=safekeeper_name(stack, number),
+            image=image,
+            component=Component.SAFEKEEPER,
+            labels=component_labels(stack, Component.SAFEKEEPER, safekeeper=str(number)),
+            env={
+                "NEON_STACK": stack,
+                "NEON_SAFEKEEPER_AT": volume,  # for errors: what people know the mount as
+                "NEON_TOKEN_FILE": token.target,
+                "NEON_POSTGRES_MAJOR": "17",
+            },
+            mounts=(Mount(volume, "/safekeeper"), token.mount),
+            tmpfs=_TMP,
+            network=network_name(stack),
+            ip=str(subnet[_FIRST_SAFEKEEPER_IP + number - 1]),
+            aliases=(safekeeper_host(number),),
+            read_only=True,
+            restart="unless-stopped",
+            stop_timeout_s=SAFEKEEPER_STOP_S,
         )
     )
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Network
 
 from neon_compose.controller import contents, pgs, plan, probe, specs, storages
 from neon_compose.controller import steps as do
 from neon_compose.controller.bringup import bring_up, pg_in, storage_in
 from neon_compose.controller.desired import StackDoc
 from neon_compose.controller.execute import silent
+from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pgrules import new_doc
 from neon_compose.controller.progress import Progress
 from neon_compose.controller.site import Site
@@ -60,9 +63,15 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
     site.events.tell(EventKind.STACK_STARTING, site.stack)
     with site.starting():
         before = site.documents.read().stack
-        doc = StackDoc(config=file.as_document(), images={**before.images, **request.images})
+        doc = StackDoc(
+            config=file.as_document(),
+            images={**before.images, **request.images},
+            safekeepers=max(before.safekeepers, file.safekeepers),
+        )
         if doc != before:
             site.documents.put(doc)
+        if doc.safekeepers > file.safekeepers:
+            progress.note("safekeepers", _more_than_asked(doc.safekeepers, file.safekeepers))
         bring_up(site, file, file, progress, request.passwords)
         if request.prune:
             _prune(site, file, progress)
@@ -74,6 +83,10 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
         storages=storages.list_all(site, snap),
         problems=progress.problems,
     )
+
+
+def _more_than_asked(have: int, asked: int) -> str:
+    return f"the stack has {have} and keeps them, though its file asks for {asked}: branches have WAL there"
 
 
 def _prune(site: Site, file: StackFile, progress: Progress) -> None:
@@ -94,18 +107,27 @@ def _prune_pg(site: Site, name: str) -> None:
 def dry_run(site: Site, request: StackIn) -> Plan:
     """What `apply` would do about what the file names and what exists, as far as can be said before."""
     file = parse_stack(request.config, where="the request")
-    snap = site.snapshot(EVERYTHING)
-    plans = [plan.plan_pageserver(snap, doc) for doc in snap.desired.storages.values()]
+    snap = _asked_for(site.snapshot(EVERYTHING), file)
+    subnet = next((IPv4Network(one.subnets[0]) for one in snap.world.networks if one.subnets), None)
+    plans = [plan.plan_safekeeper(snap, number, subnet) for number in snap.safekeepers if subnet]
+    plans += [plan.plan_pageserver(snap, doc) for doc in snap.desired.storages.values()]
     for name in file.storages.keys() - snap.desired.storages.keys():
         found = storages.attach(site, storage_in(name, file.storages[name]), dry_run=True)
         plans += [found] if isinstance(found, Plan) else []
     for name, pg in file.pgs.items():
         if name not in snap.desired.pgs:
-            draft = new_doc(pg_in(name, pg), pg.branch_for(name), pg.port or 0, ())
+            draft = new_doc(pg_in(name, pg), pg.branch_for(name), pg.port or 0, (), len(snap.safekeepers))
             plans.append(Plan((do.PutDocument(draft, why="it is in the stack file"),)))
         elif pg.start and snap.compute(name) is None:
             plans.append(Plan((do.StartContainer(specs.compute_name(site.stack, name)),)))
     return sum(plans, Plan())
+
+
+def _asked_for(snap: Snapshot, file: StackFile) -> Snapshot:
+    """`snap` as if the stack had as many safekeepers as it will have."""
+    stack = snap.desired.stack
+    stack = stack.model_copy(update={"safekeepers": max(stack.safekeepers, file.safekeepers)})
+    return replace(snap, desired=replace(snap.desired, stack=stack))
 
 
 def bring_back(site: Site) -> None:

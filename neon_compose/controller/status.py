@@ -12,12 +12,14 @@ from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.states import Component
 from neon_compose.wire.rest import ComponentOut, StatusOut
 
+_ASKED = (Component.PAGESERVER, Component.SAFEKEEPER, Component.MINIO)
+
 
 def components(site: Site, snap: Snapshot | None = None) -> list[ComponentOut]:
-    """All containers of the stack; pageservers and MinIO are asked how they are, beside each other."""
+    """All containers of the stack; those that serve are asked how they are, beside each other."""
     snap = snap or site.snapshot()
     ours = [one for one in snap.world.containers if one.component is not None]
-    asked = [one for one in ours if one.component in (Component.PAGESERVER, Component.MINIO)]
+    asked = [one for one in ours if one.component in _ASKED]
     answers = site.workers.map(lambda one: _healthy(site, snap, one), asked)
     health = {one.name: answer for one, answer in zip(asked, answers, strict=True)}
     return [render.component_out(snap, one, health) for one in sorted(ours, key=lambda one: one.name)]
@@ -38,6 +40,8 @@ def _healthy(site: Site, snap: Snapshot, container: Container) -> bool:
         return False
     if container.component is Component.MINIO:
         return minio.healthy(address)
+    if container.component is Component.SAFEKEEPER:
+        return site.safekeepers.at(address).healthy()
     return site.pageservers.at(address).healthy()
 
 

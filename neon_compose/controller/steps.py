@@ -144,6 +144,13 @@ class PurgeFolder(_Named):
         return True
 
 
+@dataclass(frozen=True)
+class AwaitSafekeeper(_Named):
+    """`name` is its container's."""
+
+    action = "await safekeeper"
+
+
 # ---- a storage
 
 

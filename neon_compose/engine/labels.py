@@ -19,6 +19,7 @@ PREFIX = "dev.neon-compose."
 STACK = PREFIX + "stack"
 COMPONENT = PREFIX + "component"
 STORAGE = PREFIX + "storage"
+SAFEKEEPER = PREFIX + "safekeeper"  # its number, from 1
 PG = PREFIX + "pg"
 POD = PREFIX + "pod"  # on pods: their number; on computes: the number of the pod they are in
 PORTS = PREFIX + "ports"  # on pods: "15432-15447"; on computes: their port
@@ -30,7 +31,7 @@ VERSION = PREFIX + "version"
 
 
 def component_labels(stack: str, component: Component, **more: str) -> dict[str, str]:
-    """The labels of a container; `more` by short name: storage, pg, pod, ports, endpoint, given."""
+    """The labels of a container; `more` by short name: storage, safekeeper, pg, pod, ports, …"""
     labels = {STACK: stack, COMPONENT: component.value, VERSION: __version__}
     return labels | {PREFIX + key: value for key, value in more.items()}
 

@@ -95,7 +95,7 @@ class ContainerSpec:
     cap_add: tuple[str, ...] = ()
     shm_bytes: int | None = None
     read_only: bool = False
-    restart: str = "no"  # or "unless-stopped"
+    restart: str = "no"  # or "unless-stopped": its program is started again whenever it ends, but by `stop`
     stop_signal: str | None = None
     stop_timeout_s: int | None = None
     init: bool = True
@@ -160,6 +160,11 @@ class Container:
     @property
     def running(self) -> bool:
         return self.state is ContainerState.RUNNING
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it runs, or the engine is about to start it again by its restart policy."""
+        return self.state in (ContainerState.RUNNING, ContainerState.RESTARTING)
 
     def source_of(self, target: str) -> str | None:
         """The engine-side path that is mounted at `target`."""

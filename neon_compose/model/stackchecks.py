@@ -27,8 +27,8 @@ def check_storages(storages: Mapping[str, StorageSpec]) -> list[str]:
     return problems
 
 
-def check_pgs(pgs: Mapping[str, PgSpec], storages: Collection[str]) -> list[str]:
-    """Problems of the pgs: unknown storages, two pgs on one port or one branch, and what is not there yet."""
+def check_pgs(pgs: Mapping[str, PgSpec], storages: Collection[str], safekeepers: int) -> list[str]:
+    """Problems of the pgs: unknown storages, two pgs on one port or branch, and what needs safekeepers."""
     problems = []
     ports: dict[int, str] = {}
     branches: dict[tuple[str, str], str] = {}
@@ -39,9 +39,9 @@ def check_pgs(pgs: Mapping[str, PgSpec], storages: Collection[str]) -> list[str]
             problems.append(
                 f'{at}.storage_name: no storage "{pg.storage_name}" in this file. {known}'.rstrip()
             )
-        if pg.durability is Durability.QUORUM:
+        if pg.durability is Durability.QUORUM and not safekeepers:
             problems.append(
-                f'{at}.durability: "quorum" needs safekeepers, which are not available yet; use "local"'
+                f'{at}.durability: "quorum" needs safekeepers; say safekeepers: 1, or durability "local"'
             )
         if pg.port and ports.setdefault(pg.port, name) != name:
             problems.append(f'{at}.port: pg "{ports[pg.port]}" already has port {pg.port}')

@@ -29,9 +29,9 @@ from neon_compose.model.states import Durability, StorageType
 
 FILE_NAME = "neon-compose.yaml"
 DEFAULT_STACK = "neon"
+MAX_SAFEKEEPERS = 8  # as many as have a fixed address
 
 _LATER = {
-    "safekeepers": "not available yet: every pg runs with durability local",
     "packages": "not available yet: only the extensions that come with PostgreSQL are installed",
 }
 M = TypeVar("M", bound=BaseModel)
@@ -137,7 +137,12 @@ class PgSpec(_Strict):
         Field(alias="from", description="[STORAGE/]NAME[@MOMENT] that a new branch starts at"),
     ] = None
     port: Annotated[int | None, Field(ge=1024, le=65535, description="default: the next free one")] = None
-    durability: Annotated[Durability, Field(strict=False)] = Durability.LOCAL
+    durability: Annotated[
+        Durability | None,
+        Field(
+            strict=False, description="what a commit waits for; default: quorum, local without safekeepers"
+        ),
+    ] = None
     settings: Annotated[
         dict[str, Annotated[str, BeforeValidator(_setting)]],
         BeforeValidator(_empty_for_none),
@@ -161,6 +166,10 @@ class _Stack(_Strict):
         Field(description='versions of neon-compose, ">=0.1"'),
     ] = None
     postgres: Annotated[Literal[17], Field(description="major version")] = 17
+    safekeepers: Annotated[
+        int,
+        Field(ge=0, le=MAX_SAFEKEEPERS, description="how many keep WAL apart from computes; 1, 3 or 5, say"),
+    ] = 1
     minio: Annotated[bool, Field(description="run an embedded MinIO")] = True
     host: Annotated[
         str | None, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$", description="another name the API answers to")
@@ -208,7 +217,8 @@ def parse_stack(document: object, *, where: str = FILE_NAME, folder: Path | None
     pgs = _parse_all(PgSpec, parts.get("pgs"), "pgs", "pg", problems)
     storages = {name: _with_paths(storage, folder) for name, storage in storages.items()}
     known = parts["storages"] if isinstance(parts.get("storages"), dict) else {}
-    problems += stackchecks.check_storages(storages) + stackchecks.check_pgs(pgs, known)
+    safekeepers = top.safekeepers if top is not None else MAX_SAFEKEEPERS
+    problems += stackchecks.check_storages(storages) + stackchecks.check_pgs(pgs, known, safekeepers)
     if problems or top is None:
         raise _refusal(where, problems)
     return StackFile.model_construct(**dict(top), storages=storages, pgs=pgs)

@@ -42,6 +42,10 @@ class Trouble(StrEnum):
     STORAGE_SILENT = "storage_silent"
     STORAGE_DAMAGED = "storage_damaged"
     HALF_ATTACHED = "half_attached"
+    # safekeepers
+    SAFEKEEPER_SILENT = "safekeeper_silent"
+    WAL_LOST = "wal_lost"
+    WAL_NOT_RECEIVED = "wal_not_received"
     # pgs
     DATA_DOUBTFUL = "data_doubtful"
     DATA_LOST = "data_lost"
@@ -184,6 +188,20 @@ WORDS: Mapping[Trouble, Words] = {
         "The controller ended while it was being attached: what there is of it is not whole.",
         "Attach it again, which begins anew, or neon-compose storage detach -n {name}.",
     ),
+    Trouble.SAFEKEEPER_SILENT: Words(
+        "It runs but gives no answer. Commits with durability quorum wait, unless enough others answer.",
+        f"neon-compose logs shows what it does. If it hangs: docker kill {{name}}, then {_UP}.",
+    ),
+    Trouble.WAL_LOST: Words(
+        "The volume with a safekeeper's copy of WAL is not there any more: somebody removed it. What others "
+        "and the computes have is untouched.",
+        f"If there is a copy, make the volume from that before all else. Else {_UP} makes an empty one.",
+    ),
+    Trouble.WAL_NOT_RECEIVED: Words(
+        "A safekeeper does not get the WAL of a pg. With durability quorum its commits wait, unless enough "
+        "others get it.",
+        "If it stays so, what is named there has to go: neon-compose logs safekeeper has more.",
+    ),
     Trouble.DATA_DOUBTFUL: Words(
         "The machine went down before its new files were known to be on disk, so they can't be trusted. "
         "Without writes of its own it is laid out again when it starts; with some, you are asked.",
@@ -238,6 +256,7 @@ OF_CODES: Mapping[str, Trouble] = {
     "data_lost": Trouble.DATA_LOST,
     "unclaimed": Trouble.DATA_UNCLAIMED,
     "compute_ended": Trouble.CONTAINER_ENDED,
+    "safekeeper_down": Trouble.CONTAINER_ENDED,
     "pageserver_down": Trouble.CONTAINER_ENDED,
     "pageserver_cut_off": Trouble.CONTAINER_ENDED,
 }  # an error's code -> what it is a sign of; any other is `NOT_BROUGHT_UP`

@@ -31,11 +31,14 @@ from neon_compose.engine.runtime import (
 )
 from neon_compose.errors import Conflict, NotFound, TimedOut
 from neon_compose.model.states import Component
+from neon_compose.wait import Deadline, until
 from tests.fakes import FakeEngine
 
 SLEEP = ("sleep", "infinity")
 TALK = ("sh", "-c", "echo one; echo two; exit 3")
 SHORT = ("sh", "-c", "echo before; sleep 0.5; echo after")
+ONCE = ("sh", "-c", "test -e /tmp/ran || { touch /tmp/ran; echo died; exit 1; }; echo back; sleep infinity")
+CRASH = ("sh", "-c", "exit 1")
 PORT = 16290
 SUBNET = "10.249.77.0/24"
 
@@ -50,8 +53,10 @@ def engine(request: pytest.FixtureRequest, stack: str, tmp_path: Path) -> Iterat
     if request.param == "fake":
         fake = FakeEngine(Path("/"))
         fake.images = {"neon-compose-base:1"}
-        programs = {TALK: (3, ["one", "two"]), SHORT: (0, ["before", "after"])}
-        fake.program = lambda spec: programs.get(spec.command)
+        programs = {TALK: (3, ["one", "two"]), SHORT: (0, ["before", "after"]), CRASH: (1, [])}
+        fake.program = lambda spec: (
+            died_once(fake, spec) if spec.command == ONCE else programs.get(spec.command)
+        )
         yield fake
         return
     real = connect()
@@ -84,6 +89,15 @@ def spec(stack: str, image: str) -> ContainerSpec:
         command=SLEEP,
         stop_timeout_s=1,
     )
+
+
+def died_once(fake: FakeEngine, spec: ContainerSpec) -> tuple[int, list[str]] | None:
+    """What ONCE does."""
+    lines = fake.boxes[spec.name].lines
+    if not lines:
+        return 1, ["died"]
+    lines.append("back")
+    return None
 
 
 def create_and_start(engine: Engine, spec: ContainerSpec) -> None:
@@ -163,6 +177,35 @@ def test_start_and_stop_may_be_repeated(engine: Engine, stack: str, spec: Contai
     for _ in range(2):
         engine.stop(spec.name, 1)
         assert engine.observe(stack).containers[0].state is ContainerState.EXITED
+
+
+def test_one_that_is_to_be_restarted_comes_back_by_itself(
+    engine: Engine, stack: str, spec: ContainerSpec
+) -> None:
+    create_and_start(engine, replace(spec, command=ONCE, restart="unless-stopped"))
+
+    def is_back() -> bool:
+        (seen,) = engine.observe(stack).containers
+        assert seen.goes_on
+        return seen.running and engine.logs(spec.name) == ["died", "back"]
+
+    until("its second run", is_back, Deadline.after(20))
+    engine.stop(spec.name, 1)
+    assert engine.observe(stack).containers[0].state is ContainerState.EXITED
+
+
+def test_a_stop_also_ends_one_that_is_restarted_again_and_again(
+    engine: Engine, stack: str, spec: ContainerSpec
+) -> None:
+    create_and_start(engine, replace(spec, command=CRASH, restart="unless-stopped"))
+
+    def is_between() -> bool:
+        return engine.observe(stack).containers[0].state is ContainerState.RESTARTING
+
+    until("a pause between two runs", is_between, Deadline.after(20))
+    assert engine.observe(stack).containers[0].goes_on
+    engine.stop(spec.name, 1)
+    assert engine.observe(stack).containers[0].state is ContainerState.EXITED
 
 
 def test_what_is_absent_needs_no_stopping_and_no_removing(engine: Engine, stack: str) -> None:

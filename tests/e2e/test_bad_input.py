@@ -57,7 +57,7 @@ def test_a_bad_name_is_refused_everywhere(shared: Stack, name: str) -> None:
         (
             "PUT",
             "/pgs",
-            {"name": "x", "storage_name": "main", "durability": "quorum", "from": "main@init"},
+            {"name": "x", "storage_name": "main", "durability": "majority", "from": "main@init"},
             422,
         ),
         (

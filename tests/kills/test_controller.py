@@ -27,8 +27,9 @@ from tests.kills.mortal import Killed, Life
 from tests.site import STACK, Fixture, made
 
 Request = Callable[[Site], object]
-CONFIG: dict[str, Any] = {"name": STACK, "minio": False, "storages": {}, "pgs": {}}
+CONFIG: dict[str, Any] = {"name": STACK, "minio": False, "safekeepers": 0, "storages": {}, "pgs": {}}
 FULL = CONFIG | {
+    "safekeepers": 2,
     "storages": {"main": {}},
     "pgs": {"main": {"storage_name": "main"}, "dev": {"storage_name": "main", "from": "main@init"}},
 }

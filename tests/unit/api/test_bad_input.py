@@ -67,7 +67,7 @@ def test_a_bad_name_in_a_path_is_refused(api: Api, name: str) -> None:
         ("PUT", "/pgs", PG | {"port": 80000}, 422, "bad_value"),
         ("PUT", "/pgs", PG | {"port": "15432"}, 422, "bad_value"),
         ("PUT", "/pgs", PG | {"start": "yes"}, 422, "bad_value"),
-        ("PUT", "/pgs", PG | {"durability": "quorum"}, 422, "not_available"),
+        ("PUT", "/pgs", PG | {"durability": "quorum"}, 422, "no_safekeepers"),
         ("PUT", "/pgs", PG | {"durability": "eventual"}, 422, "bad_value"),
         ("PUT", "/pgs", PG | {"settings": {"fsync": "off"}}, 422, "bad_setting"),
         ("PUT", "/pgs", PG | {"settings": ["fsync"]}, 422, "bad_value"),

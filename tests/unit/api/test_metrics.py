@@ -18,6 +18,7 @@ from tests.unit.api.conftest import Api
 UNITS = ("_seconds", "_bytes", "_total", "_info")
 PLAIN = {  # numbers of things have no unit
     "pgs", "storages", "containers", "free_ports", "problems", "event_followers", "pageserver_up",
+    "safekeeper_up", "safekeeper_receivers",
     "storage_branches", "storage_snapshots", "storage_busy", "pg_has_writes", "pg_settling", "pg_doubtful",
 }  # fmt: skip
 BRANCH = {"name": "try1", "storage_name": "shop", "from": "shop@init", "start": True}
@@ -65,6 +66,15 @@ def test_a_pageserver_that_died_is_down_and_the_rest_is_told(api: Api) -> None:
     assert (found[key("pageserver_up", storage="crm")], found[key("pageserver_up", storage="shop")]) == (0, 1)
     assert found[key("storages", state="stopped")] == 1
     assert key("storage_size_bytes", storage="crm") not in found
+
+
+def test_a_safekeeper_that_hangs_is_down(api: Api) -> None:
+    api.fixture.bring_safekeepers(2)
+    api.fixture.safekeepers.silent.add(2)
+    found = figures(api.http)
+    assert [found[key("safekeeper_up", safekeeper=number)] for number in ("1", "2")] == [1, 0]
+    assert found[key("safekeeper_free_bytes", safekeeper="1")] == 1 << 30
+    assert found[key("containers", component="safekeeper", state="running")] == 2
 
 
 def test_requests_are_counted_by_route_and_status_also_refused_ones(api: Api) -> None:

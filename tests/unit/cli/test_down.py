@@ -29,6 +29,7 @@ PARTS = {
     "neon_pod_0": Component.POD,
     "neon_minio": Component.MINIO,
     "neon_pg_main": Component.COMPUTE,
+    "neon_safekeeper_1": Component.SAFEKEEPER,
 }
 
 
@@ -78,7 +79,7 @@ def test_it_removes_containers_and_networks_of_its_own_stack_only(down: Down, ma
 def test_with_the_controller_dead_the_order_is_kept_all_the_same(down: Down, machine: Machine) -> None:
     machine.engine.end("neon_controller")
     assert down("down").code == 0
-    order = ["neon_pg_main", "neon_storage_main", "neon_minio", "neon_pod_0"]
+    order = ["neon_pg_main", "neon_safekeeper_1", "neon_storage_main", "neon_minio", "neon_pod_0"]
     assert names(machine, "stop ") == order
     assert names(machine, "remove container") == [*order, "neon_controller"]
 
@@ -187,7 +188,7 @@ def test_a_down_with_its_data_that_was_cut_off_anywhere_leaves_all_of_it_to_the_
         with suppress(Killed):
             engine = DyingEngine(machine.engine, life)
             cli("down", "-v", "--yes", engine=lambda: engine, images=FakeImages)
-        images = FakeImages("base", "controller", "pageserver", "compute", "minio")
+        images = FakeImages("base", "controller", "pageserver", "safekeeper", "compute", "minio")
         ran = cli("up", "-d", engine=lambda: machine.engine, images=lambda: images, is_free=machine.is_free)
         assert ran.code == 0
         assert {"other_state", "other_storage_main"} <= machine.engine.contents()[2]

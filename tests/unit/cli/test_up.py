@@ -20,7 +20,7 @@ from tests.unit.cli.server import TOKEN, URL, FakeServer
 from tests.unit.cli.world import GID, FakeImages, Machine
 
 Up = Callable[..., Ran]
-FIRST = ("base", "controller", "pageserver", "compute")
+FIRST = ("base", "controller", "pageserver", "safekeeper", "compute")
 
 
 @pytest.fixture

@@ -13,15 +13,17 @@ from neon_compose.controller.desired import StorageDoc
 from neon_compose.controller.diagnose import OF_CODES
 from neon_compose.engine.runtime import ContainerSpec
 from neon_compose.errors import Conflict, Corrupt, NeonError, NotFound, TimedOut
+from neon_compose.model.ids import new_id
 from neon_compose.model.states import StorageType
 from neon_compose.model.troubles import Trouble
 from neon_compose.wait import now
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import FindingOut, PgIn, StorageIn
+from neon_compose.wire.safekeeper import BranchStatus
 from tests.fakes_pageserver import FakePageserver, FakeStore
 from tests.site import STACK, Fixture
 
-COMPUTE, SERVER = f"{STACK}_pg_a", f"{STACK}_storage_shop"
+COMPUTE, SERVER, KEEPER = f"{STACK}_pg_a", f"{STACK}_storage_shop", f"{STACK}_safekeeper_1"
 
 Bring = Callable[[Fixture, pytest.MonkeyPatch], None]
 
@@ -32,7 +34,8 @@ def found(fixture: Fixture) -> dict[Trouble, FindingOut]:
 
 @pytest.fixture
 def running(shop: Fixture) -> Fixture:
-    """Storage "shop" with pg "a", which runs."""
+    """A safekeeper, and storage "shop" with pg "a", which runs."""
+    shop.bring_safekeepers(1)
     pgs.put(shop.site, PgIn(name="a", storage_name="shop", start=True))
     return shop
 
@@ -78,6 +81,20 @@ def damage_the_storage(_: Fixture, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FakePageserver, "status", damaged)
 
 
+def hang_the_safekeeper(fixture: Fixture, _: pytest.MonkeyPatch) -> None:
+    fixture.safekeepers.silent.add(1)
+
+
+def receive_nothing(fixture: Fixture, _: pytest.MonkeyPatch) -> None:
+    (compute,) = fixture.site.pageserver(fixture.site.snapshot(), "shop").computes()
+    receiver = BranchStatus(
+        branch_id=compute.branch_id, identity=str(new_id()), promised=1, term=1, history=[], oldest="0/0",
+        flushed="0/0", committed="0/0", counts=True, receiver="disk full",
+        trouble={"title": "the disk is full"},
+    )  # fmt: skip
+    fixture.safekeepers.branches[1] = [receiver]
+
+
 def status_says(**more: bool) -> Bring:
     def bring(_: Fixture, patch: pytest.MonkeyPatch) -> None:
         computes = FakePageserver.computes
@@ -116,6 +133,9 @@ SCENES: dict[Trouble, Bring] = {
     Trouble.STORAGE_SILENT: hang_the_pageserver,
     Trouble.STORAGE_DAMAGED: damage_the_storage,
     Trouble.HALF_ATTACHED: attach_by_half,
+    Trouble.SAFEKEEPER_SILENT: hang_the_safekeeper,
+    Trouble.WAL_LOST: lambda fixture, _: fixture.engine.vols.pop(KEEPER) and None,
+    Trouble.WAL_NOT_RECEIVED: receive_nothing,
     Trouble.DATA_DOUBTFUL: status_says(doubtful=True),
     Trouble.DATA_LOST: fail_to_bring_up(Conflict("it is gone", code="data_lost")),
     Trouble.DATA_UNCLAIMED: fail_to_bring_up(Conflict("not named", code="unclaimed")),
@@ -165,6 +185,13 @@ def test_what_a_request_works_on_is_neither_well_nor_ill(
 def test_a_stack_that_is_stopped_is_not_ill(running: Fixture) -> None:
     whole.stop(running.site)
     assert found(running) == {}
+
+
+def test_a_safekeeper_that_was_stopped_by_hand_or_removed_is_missed(running: Fixture) -> None:
+    running.engine.stop(KEEPER, 1)
+    assert found(running)[Trouble.CONTAINER_ENDED].name == KEEPER
+    del running.engine.boxes[KEEPER]
+    assert found(running)[Trouble.CONTAINER_GONE].name == KEEPER
 
 
 def test_a_storage_in_a_folder_needs_no_volume(shop: Fixture) -> None:

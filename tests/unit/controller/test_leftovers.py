@@ -24,7 +24,8 @@ def found(fixture: Fixture) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def used(shop: Fixture) -> Fixture:
-    """A stack with a pg that runs, a stopped one, a created one, and a storage that was detached."""
+    """A safekeeper, a pg that runs, a stopped one, a created one, and a storage that was detached."""
+    shop.bring_safekeepers(1)
     for name, start in (("runs", True), ("stopped", True), ("created", False)):
         pgs.put(shop.site, PgIn(name=name, storage_name="shop", from_="shop@init", start=start))
     pgs.act(shop.site, "stopped", PgAction(action=PgVerb.STOP))
@@ -86,6 +87,18 @@ def a_fetch(fixture: Fixture) -> None:
         (
             lambda f: container(f, "t_storage_x", Component.PAGESERVER, storage="x"),
             [("container", "t_storage_x")],
+        ),
+        (
+            lambda f: container(f, "t_safekeeper_2", Component.SAFEKEEPER, safekeeper="2"),
+            [("container", "t_safekeeper_2")],
+        ),
+        (
+            lambda f: container(f, "t_z", Component.SAFEKEEPER, safekeeper="1"),
+            [("container", "t_z")],
+        ),
+        (
+            lambda f: f.engine.ensure_volume(specs.safekeeper_volume(STACK, 2)),
+            [("volume", "t_safekeeper_2")],
         ),
         (
             lambda f: container(f, "t_pod_9", Component.POD, pod="9", ports="20001"),

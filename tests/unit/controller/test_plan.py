@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -11,15 +12,24 @@ from neon_compose.controller import plan, specs
 from neon_compose.controller.desired import Desired, PgDoc, StackDoc, StorageDoc
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.plan import BranchStart
-from neon_compose.controller.steps import Initialise, Plan
+from neon_compose.controller.steps import CreateContainer, Initialise, Plan
 from neon_compose.engine import labels as label
-from neon_compose.engine.runtime import Container, ContainerState, Endpoint, Mount, Volume, World
+from neon_compose.engine.runtime import (
+    Container,
+    ContainerSpec,
+    ContainerState,
+    Endpoint,
+    Mount,
+    Volume,
+    World,
+)
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.source import parse_source
 from neon_compose.model.states import Component, PgState, Wanted
 from tests.site import IMAGES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SUBNET = IPv4Network("10.213.7.0/24")
 SHOP = StorageDoc(name="shop", created_at=NOW)
 PG = PgDoc(name="a", storage_name="shop", branch="main", port=15432, ports="15432-15447", created_at=NOW)
 RUNNING = PG.model_copy(update={"wanted": Wanted.RUNNING, "started": True})
@@ -41,7 +51,7 @@ def container(component: Component, name: str, *, up: bool = True, **labels: str
 
 
 def pageserver(*, up: bool = True, spec: str | None = None) -> Container:
-    made = specs.pageserver_spec("t", SHOP, IMAGES["pageserver"], plan.secret(snap(), "internal_token"))
+    made = specs.pageserver_spec("t", SHOP, IMAGES["pageserver"], plan.secret(snap(), "internal_token"), 0)
     return container(
         Component.PAGESERVER,
         "t_storage_shop",
@@ -49,6 +59,17 @@ def pageserver(*, up: bool = True, spec: str | None = None) -> Container:
         storage="shop",
         spec=spec or made.labels[label.SPEC],
     )
+
+
+def safekeeper(*, up: bool = True, spec: str | None = None) -> Container:
+    made = safekeeper_spec(1)
+    spec = spec or made.labels[label.SPEC]
+    return container(Component.SAFEKEEPER, "t_safekeeper_1", up=up, safekeeper="1", spec=spec)
+
+
+def safekeeper_spec(number: int) -> ContainerSpec:
+    token = plan.secret(snap(), "internal_token")
+    return specs.safekeeper_spec("t", number, IMAGES["safekeeper"], SUBNET, token)
 
 
 def pod(*, up: bool = True) -> Container:
@@ -87,6 +108,59 @@ def test_a_new_storage() -> None:
         "initialise storage shop",
         "write document storage shop",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ((safekeeper(),), []),
+        ((safekeeper(up=False),), ["start container t_safekeeper_1", "await safekeeper t_safekeeper_1"]),
+        (
+            (),
+            [
+                "make volume t_safekeeper_1",
+                "create container t_safekeeper_1",
+                "start container t_safekeeper_1",
+                "await safekeeper t_safekeeper_1",
+            ],
+        ),
+        (
+            (safekeeper(spec="older"),),
+            [
+                "stop container t_safekeeper_1",
+                "remove container t_safekeeper_1",
+                "create container t_safekeeper_1",
+                "start container t_safekeeper_1",
+                "await safekeeper t_safekeeper_1",
+            ],
+        ),
+    ],
+)
+def test_a_safekeeper_runs_and_is_up_to_date(seen: tuple[Container, ...], expected: list[str]) -> None:
+    assert shown(plan.plan_safekeeper(snap(*seen), 1, SUBNET)) == expected
+
+
+def test_safekeepers_come_back_by_themselves_at_addresses_below_those_of_pods() -> None:
+    made = [safekeeper_spec(number) for number in (1, 8)]
+    assert [one.ip for one in made] == ["10.213.7.2", "10.213.7.9"]
+    assert [one.aliases for one in made] == [("safekeeper-1",), ("safekeeper-8",)]
+    assert [one.mounts[0] for one in made] == [
+        Mount("t_safekeeper_1", "/safekeeper"),
+        Mount("t_safekeeper_8", "/safekeeper"),
+    ]
+    assert {one.restart for one in made} == {"unless-stopped"}
+    assert specs.pod_spec("t", 0, (15432,), "i", SUBNET, "127.0.0.1").ip == "10.213.7.10"
+
+
+@pytest.mark.parametrize(("count", "hosts"), [(0, ""), (1, "safekeeper-1"), (2, "safekeeper-1,safekeeper-2")])
+def test_a_pageserver_is_told_the_safekeepers_of_its_stack(count: int, hosts: str) -> None:
+    desired = Desired(StackDoc(images=IMAGES, safekeepers=count), {"shop": SHOP}, {})
+    (made,) = (
+        step.spec
+        for step in plan.plan_pageserver(Snapshot("t", desired, World()), SHOP).steps
+        if isinstance(step, CreateContainer)
+    )
+    assert made.env["NEON_SAFEKEEPERS"] == hosts
 
 
 def test_a_volume_that_was_there_is_not_undone() -> None:
@@ -274,9 +348,15 @@ def test_a_running_pg_is_not_destroyed() -> None:
 
 
 def test_the_stack_is_stopped_in_order() -> None:
-    seen = snap(pod(), pageserver(), compute(), container(Component.MINIO, "t_minio"))
+    again = container(Component.SAFEKEEPER, "t_safekeeper_2", safekeeper="2")
+    again = replace(again, state=ContainerState.RESTARTING)
+    ended = container(Component.SAFEKEEPER, "t_safekeeper_3", up=False, safekeeper="3")
+    seen = snap(
+        pod(), pageserver(), compute(), container(Component.MINIO, "t_minio"), safekeeper(), again, ended
+    )
     assert [(name, shown(stage)) for name, stage in plan.plan_stop_all(seen)] == [
         ("computes", ["stop container t_pg_a"]),
+        ("safekeepers", ["stop container t_safekeeper_1", "stop container t_safekeeper_2"]),
         ("pageservers", ["stop container t_storage_shop"]),
         ("minio", ["stop container t_minio"]),
         ("pods", ["stop container t_pod_0"]),

@@ -26,6 +26,7 @@ def specs() -> dict[str, list[ContainerSpec]]:
         (fixture.host / "srv").mkdir()
         (fixture.host / "srv/shop.dump").write_bytes(b"PGDMP")
         (fixture.host / "srv/pgdata").mkdir()
+        fixture.bring_safekeepers(1)
         attach(fixture, "volume")
         attach(fixture, "folder", path="/srv/data")
         attach(fixture, "dump", import_="/srv/shop.dump")
@@ -35,7 +36,7 @@ def specs() -> dict[str, list[ContainerSpec]]:
         found: dict[str, list[ContainerSpec]] = {}
         for spec in fixture.engine.made:
             found.setdefault(spec.component.value if spec.component else "probe", []).append(spec)
-        assert {"pageserver", "compute", "pod", "probe"} <= found.keys()
+        assert {"pageserver", "safekeeper", "compute", "pod", "probe"} <= found.keys()
         assert len(found["probe"]) >= 3
         return found
 

@@ -41,6 +41,7 @@ def down(fixture: Fixture) -> None:
 def test_a_stack_file_is_brought_up_and_again_changes_nothing(bare: Fixture) -> None:
     assert up(bare) == []
     assert {name for name in bare.engine.boxes if bare.engine.running(name)} == {
+        "t_safekeeper_1",
         "t_storage_main",
         "t_pod_0",
         "t_pg_main",
@@ -153,7 +154,7 @@ def test_stopping_is_in_order_and_keeps_what_is_wanted(bare: Fixture) -> None:
     stack.stop(bare.site, seen.append)
     order = [step.name.removeprefix("stop container ") for step in seen if "container" in step.name]
     kinds = list(dict.fromkeys(name.split("_")[1] for name in order))
-    assert kinds == ["pg", "storage", "pod"]
+    assert kinds == ["pg", "safekeeper", "storage", "pod"]
     assert all(doc.wanted is Wanted.RUNNING for doc in bare.site.documents.read().pgs.values())
     with pytest.raises(Unavailable, match="stopped"):
         pgs.put(bare.site, PgIn(name="x", storage_name="main"))

@@ -123,7 +123,7 @@ def test_an_unknown_key_names_the_nearest_known_one(text: str, key: str, nearest
         ("requires: newest", "requires"),
         ("bind: everywhere", "bind"),
         ("host: 'a b'", "host"),
-        ("safekeepers: 3", "safekeepers"),
+        ("safekeepers: 9", "safekeepers"),
         ("packages: [postgis]", "packages"),
         ("minio: 1", "minio"),
         ("storages: []", "storages"),
@@ -136,7 +136,7 @@ def test_an_unknown_key_names_the_nearest_known_one(text: str, key: str, nearest
         ("storages: {a: {path: /x}, b: {path: /x}}", "storages.b.path"),
         ("pgs: {p: }", "pgs.p.storage_name"),
         ("pgs: {p: {storage_name: mian}}", "pgs.p.storage_name"),
-        ("pgs: {p: {storage_name: main, durability: quorum}}", "pgs.p.durability"),
+        ("safekeepers: 0\npgs: {p: {storage_name: main, durability: quorum}}", "pgs.p.durability"),
         ("pgs: {p: {storage_name: main, from: 'main@5m'}}", "pgs.p.from"),
         ("pgs: {p: {storage_name: main, port: 99999}}", "pgs.p.port"),
         ("pgs: {p: {storage_name: main, port: '16000'}}", "pgs.p.port"),
@@ -184,7 +184,7 @@ def test_bad_input_that_is_no_text_at_all_is_refused() -> None:
 def test_the_schema_knows_every_key_and_refuses_others() -> None:
     schema = json_schema()
     assert set(schema["properties"]) == {
-        "name", "requires", "postgres", "minio", "host", "bind", "storages", "pgs",
+        "name", "requires", "postgres", "safekeepers", "minio", "host", "bind", "storages", "pgs",
     }  # fmt: skip
     assert schema["additionalProperties"] is False
     assert "import" in schema["$defs"]["StorageSpec"]["properties"]

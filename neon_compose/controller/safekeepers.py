@@ -1,0 +1,28 @@
+"""Clients of the safekeepers.
+
+`Safekeeper` is the part of `wire.safekeeper_client` that the controller uses: it looks, and changes nothing.
+Terms, members and receivers are the pageservers'.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from neon_compose.controller.clients import Clients
+from neon_compose.wire.safekeeper import PORT, SafekeeperStatus
+from neon_compose.wire.safekeeper_client import SafekeeperClient
+
+
+class Safekeeper(Protocol):
+    """See `SafekeeperClient` for the contract of each call."""
+
+    def healthy(self) -> bool: ...
+    def status(self) -> SafekeeperStatus: ...
+
+
+Safekeepers = Clients[Safekeeper]
+
+
+def over_http(internal_token: str) -> Safekeepers:
+    """Real ones."""
+    return Safekeepers(lambda address: SafekeeperClient(f"http://{address}:{PORT}", internal_token))
