@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,17 +28,20 @@ FOLDER = Path("/safekeeper")
 _GRACE_S = 3
 
 
-def main() -> None:
+def main(folder: Path = FOLDER, host: str = "0.0.0.0") -> None:
+    """The safekeeper whose volume is at `folder`, until SIGTERM."""
     log.configure()
+    # uvicorn raises the signal that ended it once more: then it is to unwind us, not to kill us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     token = settings.secret_file("NEON_TOKEN_FILE")
     version = versions.version(int(settings.text("NEON_POSTGRES_MAJOR", "17")))
     with tempfile.TemporaryDirectory(prefix="neon-said-") as said:
-        service = Service(Volume.open(FOLDER), around(version, token, Path(said)))
+        service = Service(Volume.open(folder), around(version, token, Path(said)))
         service.start()
         try:
             uvicorn.run(
-                make_app(service, token, disks(FOLDER)),
-                host="0.0.0.0",
+                make_app(service, token, disks(folder)),
+                host=host,
                 port=PORT,
                 log_level="warning",
                 access_log=False,

@@ -1,4 +1,4 @@
-"""The cases of test_wal.py, inside a container of the pageserver's image:
+"""The cases of test_wal.py, inside a container of the safekeeper's image:
 
     python -m tests.wal.inside FOLDER SMALL ROUNDS SEED [CASE...]
 
@@ -15,11 +15,11 @@ import traceback
 from pathlib import Path
 
 from neon_compose import wait
-from tests.wal import receiver_cases, walk_cases
+from tests.wal import receiver_cases, safekeeper_cases, walk_cases
 from tests.wal.place import Place
 from tests.wal.server import Template
 
-CASES = [*receiver_cases.CASES, *walk_cases.CASES]
+CASES = [*receiver_cases.CASES, *walk_cases.CASES, *safekeeper_cases.CASES]
 
 
 def main(home: Path, small: Path, rounds: int, seed: int, names: list[str]) -> dict[str, str | None]:

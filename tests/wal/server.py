@@ -127,11 +127,15 @@ class Server:
 
     def open_at(self, template: Template, segments: Segments, end: Lsn) -> None:
         """Have it replay the WAL in the segments up to `end` when it starts (DESIGN 6)."""
-        wal = self.pgdata / "pg_wal"
-        shutil.rmtree(wal)
-        wal.mkdir()
-        for name, data in segments.read(template.redo, end):
-            (wal / name).write_bytes(data)
+        self.open_with(dict(segments.read(template.redo, end)))
+
+    def open_with(self, wal: dict[str, bytes]) -> None:
+        """Have it replay these segments when it starts."""
+        folder = self.pgdata / "pg_wal"
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for name, data in wal.items():
+            (folder / name).write_bytes(data)
         path = self.pgdata / "global" / "pg_control"
         control = ControlFile.read(path)
         control = control.patched(state=DbState.SHUT_DOWN_IN_RECOVERY, min_recovery_point=Lsn(0))

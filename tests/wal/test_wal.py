@@ -31,16 +31,16 @@ def _archive() -> bytes:
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     """What went wrong in each case; all run in one container, without a network."""
-    ours = images.ensure(("pageserver",), lambda *_, **__: None)
+    ours = images.ensure(("safekeeper",), lambda *_, **__: None)
     with closing(docker.from_env(timeout=3600)) as client:
         container = client.containers.create(
-            ours["pageserver"],
+            ours["safekeeper"],
             entrypoint=["/opt/neon/bin/python", "-m", "tests.wal.inside"],
-            command=["/work", "/small", str(scale.amount(6, 300)), str(scale.seed())],
+            command=["/safekeeper", "/small", str(scale.amount(6, 300)), str(scale.seed())],
             working_dir=ROOT,
             network_mode="none",
             init=True,
-            volumes=["/work"],
+            volumes=["/safekeeper"],
             tmpfs={"/small": "size=16m,uid=10001,gid=10001,mode=0700"},
         )
         try:

@@ -191,15 +191,15 @@ def test_a_copy_that_a_crash_cut_within_a_record_goes_on(made: Callable[[str], W
     ahead.receiver.arrive(wal)
     history = HISTORY.then(2, at(len(wal)))
     ahead.within_record = behind.within_record = (Lsn(6 * SIZE - 50), Lsn(6 * SIZE + 50))
-    copy = behind.keeper._copy
+    peer = behind.peer("safekeeper-1")
 
-    def one_piece(*args: object) -> None:
-        copy(*args)  # type: ignore[arg-type]
+    def dies(_: Lsn) -> bytes:
         raise KeyboardInterrupt
 
-    behind.keeper._copy = one_piece  # type: ignore[method-assign]
+    ahead.gives = {Lsn(6 * SIZE): dies}
     with pytest.raises(KeyboardInterrupt):
-        behind.keeper.adopt(history, [behind.peer("safekeeper-1")])
+        behind.keeper.adopt(history, [peer])
+    ahead.gives = {}
     behind.restart()
     assert behind.status.flushed == str(Lsn(6 * SIZE - 50))  # the segment is complete, its last record isn't
     behind.keeper.adopt(history, [behind.peer("safekeeper-1")])
@@ -369,3 +369,37 @@ def test_what_a_dead_process_was_making_or_removing_is_swept(world: World) -> No
     (world.home / "volume" / f".identity.0{durable.SUFFIX}").write_bytes(b"")
     world.start()
     assert list(branches.iterdir()) == []
+
+
+def test_a_damaged_copy_is_refused_and_leaves_what_was_there(made: Callable[[str], World]) -> None:
+    ahead, behind = made("safekeeper-1"), made("safekeeper-2")
+    for world in (ahead, behind):
+        receiving(world)
+        world.receiver.arrive(b"x" * 50)
+    ahead.receiver.arrive(b"y" * 50)
+    history, peer = HISTORY.then(2, at(100)), behind.peer("safekeeper-1")
+    ahead.gives = {at(50): lambda end: bytes(end.value - at(50).value)}
+    with pytest.raises(Corrupt, match="safekeeper-1 gave is damaged"):
+        behind.keeper.adopt(history, [peer])
+    assert behind.status.flushed == str(at(50))
+    ahead.gives = {}
+    behind.keeper.adopt(history, [peer])
+    assert behind.bytes_of(OLDEST, at(100)) == b"x" * 50 + b"y" * 50
+
+
+def test_a_peer_that_is_cut_while_it_is_read_gives_nothing(made: Callable[[str], World]) -> None:
+    ahead, behind = made("safekeeper-1"), made("safekeeper-2")
+    for world in (ahead, behind):
+        receiving(world)
+    ahead.receiver.arrive(b"x" * 100)
+    peer = behind.peer("safekeeper-1")
+
+    def cut(end: Lsn) -> bytes:
+        ahead.keeper.adopt(HISTORY.then(3, at(20)), [])
+        return b"z" * (end.value - OLDEST.value)
+
+    ahead.gives = {OLDEST: cut}
+    with pytest.raises(Unavailable) as caught:
+        behind.keeper.adopt(HISTORY.then(2, at(100)), [peer])
+    assert "changed while it was read" in caught.value.detail
+    assert behind.status.flushed == str(OLDEST)
