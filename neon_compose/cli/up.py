@@ -170,6 +170,8 @@ def _put_stack(
     config, passwords = with_servers(config)
     body = {"config": config.as_document(), "images": dict(tags), "prune": prune, "passwords": passwords}
     result = result_of(client.stream("PUT", "/stack", body), show)
+    for note in result.get("notes", []):
+        say(f"note: {note}")
     if problems := result.get("problems"):
         raise _first_of([from_problem(problem) for problem in problems])
     for pg in result.get("pgs", []):

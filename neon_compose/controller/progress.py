@@ -41,11 +41,6 @@ class Progress:
         self.emit(Event(name=name, state="done", ms=round((monotonic_s() - began_s) * 1000, 1)))
         return made
 
-    def note(self, name: str, text: str) -> None:
-        """A step that is nothing but said."""
-        self.emit(Event(name=name, state="start"))
-        self.emit(Event(name=name, state="done", note=text))
-
     def failed(self, name: str, error: NeonError) -> None:
         log.warning("%s: %s (%s)", name, error.message, error.detail)
         self.problems.append(as_problem(error) | {"title": f"{name}: {error.message}"})

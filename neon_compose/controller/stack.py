@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
@@ -70,8 +71,6 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
         )
         if doc != before:
             site.documents.put(doc)
-        if doc.safekeepers > file.safekeepers:
-            progress.note("safekeepers", _more_than_asked(doc.safekeepers, file.safekeepers))
         bring_up(site, file, file, progress, request.passwords)
         if request.prune:
             _prune(site, file, progress)
@@ -82,11 +81,15 @@ def _apply(site: Site, request: StackIn, file: StackFile, emit: Emit) -> StackOu
         pgs=pgs.list_all(site, snap),
         storages=storages.list_all(site, snap),
         problems=progress.problems,
+        notes=list(_notes(doc, file)),
     )
 
 
-def _more_than_asked(have: int, asked: int) -> str:
-    return f"the stack has {have} and keeps them, though its file asks for {asked}: branches have WAL there"
+def _notes(doc: StackDoc, file: StackFile) -> Iterator[str]:
+    """What is not as the file says, and not wrong."""
+    have, asked = doc.safekeepers, file.safekeepers
+    if have > asked:
+        yield f"the stack keeps its {have} safekeepers, though its file asks for {asked}: WAL is there"
 
 
 def _prune(site: Site, file: StackFile, progress: Progress) -> None:

@@ -259,12 +259,14 @@ class PlanOut(_Response):
 
 
 class StackOut(_Response):
-    """The last line of PUT /stack and POST /stack/stop. `problems` are what could not be brought up."""
+    """The last line of PUT /stack and POST /stack/stop. `problems` are what could not be brought up, `notes`
+    what is not as the stack file says for a reason."""
 
     stack: str
     pgs: list[PgOut] = Field(default_factory=list)
     storages: list[StorageOut] = Field(default_factory=list)
     problems: list[dict[str, Any]] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
 
 
 class Problem(_Response):

@@ -214,6 +214,13 @@ def test_a_dry_run_of_a_stack_that_is_up_is_the_controllers(up: Up, server: Fake
     assert [call[2] for call in server.changes()] == [{"dry_run": "true"}]
 
 
+def test_what_the_stack_keeps_though_its_file_says_otherwise_is_said(up: Up, server: FakeServer) -> None:
+    server.stream = [{"result": {"stack": "neon", "notes": ["the stack keeps its 3 safekeepers"]}}]
+    ran = up("up", "-d")
+    assert ran.code == 0
+    assert "note: the stack keeps its 3 safekeepers" in ran.err
+
+
 def test_a_lost_state_file_is_written_again_from_the_engine(up: Up) -> None:
     up("up", "-d")
     access.forget(Name("neon"))

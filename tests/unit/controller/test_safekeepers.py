@@ -10,8 +10,7 @@ from neon_compose.controller import pgs, stack
 from neon_compose.engine.runtime import ContainerSpec, ContainerState, Kind
 from neon_compose.errors import Invalid
 from neon_compose.model.states import Component, Durability
-from neon_compose.wire.ndjson import Step
-from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgVerb, StackIn
+from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgVerb, StackIn, StackOut
 from tests.site import Fixture
 
 CONFIG: dict[str, Any] = {
@@ -22,11 +21,11 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def up(fixture: Fixture, **more: Any) -> list[Step]:
-    """Without a problem; what was told of it."""
-    seen: list[Step] = []
-    assert stack.apply(fixture.site, StackIn(config=CONFIG | more), seen.append).problems == []
-    return seen
+def up(fixture: Fixture, **more: Any) -> StackOut:
+    """Without a problem."""
+    out = stack.apply(fixture.site, StackIn(config=CONFIG | more))
+    assert out.problems == []
+    return out
 
 
 def hosts(fixture: Fixture) -> str:
@@ -75,8 +74,8 @@ def test_one_more_is_made_and_every_pageserver_is_told(bare: Fixture) -> None:
 
 def test_asking_for_fewer_removes_none_and_says_so(bare: Fixture) -> None:
     up(bare, safekeepers=2)
-    (note,) = [step.note for step in up(bare, safekeepers=0) if step.name == "safekeepers" and step.note]
-    assert "has 2" in note
+    (note,) = up(bare, safekeepers=0).notes
+    assert "keeps its 2 safekeepers" in note
     assert keepers(bare) == ["t_safekeeper_1", "t_safekeeper_2"]
     assert hosts(bare) == "safekeeper-1,safekeeper-2"
     bare.engine.remove(Kind.CONTAINER, "t_safekeeper_2")
