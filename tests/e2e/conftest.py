@@ -68,7 +68,7 @@ def any_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("machine"))
     try:
         machine.boot()
-        ours = images.ensure(("base", "controller", "pageserver", "compute"), lambda _: None)
+        ours = images.ensure(("base", "controller", "pageserver", "safekeeper", "compute"), lambda _: None)
         machine.load_images(list(ours.values()))
         yield machine
     finally:

@@ -53,7 +53,7 @@ def test_an_up_that_was_cut_off_is_finished_by_the_next(
     assert first.returncode == (130 if how == signal.SIGINT else -how), said
     assert "Traceback" not in said
     assert opens(stack.up())
-    assert names(stack) == {"controller", "storage_main", "pod_0", "pg_main"}
+    assert names(stack) == {"controller", "safekeeper_1", "storage_main", "pod_0", "pg_main"}
 
 
 def test_a_down_with_its_data_that_was_cut_off_is_finished_by_the_next(make_stack: StackMaker) -> None:
@@ -113,4 +113,4 @@ def test_two_ups_at_once_make_one_stack(make_stack: StackMaker) -> None:
     first, second = (out.strip() for out, _ in told)
     assert first == second
     assert opens(first)
-    assert names(stack) == {"controller", "storage_main", "pod_0", "pg_main"}
+    assert names(stack) == {"controller", "safekeeper_1", "storage_main", "pod_0", "pg_main"}

@@ -329,6 +329,7 @@ def test_each_container_is_given_the_secrets_it_needs_and_no_other(stack: Stack)
     assert given == {
         "controller": set(),  # it has the volume they are in
         "pageserver": {"internal_token"},
+        "safekeeper": {"internal_token"},
         "minio": {"minio_root_user", "minio_root_password"},
         "compute": set(),
         "pod": set(),

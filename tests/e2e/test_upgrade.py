@@ -18,7 +18,7 @@ from neon_compose.engine import context
 from tests.e2e.conftest import StackMaker
 from tests.e2e.stack import Stack
 
-OURS = ("controller", "pageserver", "compute")
+OURS = ("controller", "pageserver", "safekeeper", "compute")
 Upgrade = Callable[[Stack], str]
 
 
@@ -73,7 +73,8 @@ def test_an_upgrade_replaces_what_serves_and_no_client_notices_until_a_restart_i
             session.execute("insert into kept values (%s)", (n,))
             assert step(stack) == url
             after = identities(stack)
-            assert {name for name in before if before[name] != after[name]} == {"controller", "storage_main"}
+            changed = {name for name in before if before[name] != after[name]}
+            assert changed == {"controller", "safekeeper_1", "storage_main"}
             assert stack.json("pg", "show", "main")["restart_needed"] is (step is upgrade)
     assert stack.sql("main", "select n from kept order by n") == [(0,), (1,)]
 
