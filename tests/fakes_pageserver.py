@@ -323,12 +323,12 @@ class FakePageserver:
             return LaidOut(files=300, ms=10)
 
     def open(self, pg: str, generation: str, port: int, wait_s: float = 60.0, *, host: str = "") -> Opened:
-        del generation, port
+        del generation
         with self._change(f"open {pg}"):
             self._store.computes[pg].host = host
             until = time.monotonic() + wait_s
             engine = self._all.engine
-            while self._all.never_opens or not any(engine.running(name) for name in self._containers_of(pg)):
+            while self._all.never_opens or not any(map(engine.running, self._containers_of(pg, port))):
                 if time.monotonic() > until:
                     raise TimedOut(f'timed out waiting for pg "{pg}"')
                 time.sleep(0.002)
@@ -336,10 +336,11 @@ class FakePageserver:
             self._store.computes[pg].opened = True
             return Opened(lsn="0/1000000", ms=5)
 
-    def _containers_of(self, pg: str) -> list[str]:
-        return [
-            name for name, box in list(self._all.engine.boxes.items()) if box.spec.labels.get(label.PG) == pg
-        ]
+    def _containers_of(self, pg: str, port: int) -> list[str]:
+        """Those that were started with `port`: on another one they don't answer."""
+        boxes = list(self._all.engine.boxes.items())
+        wanted = {label.PG: pg, label.PORTS: str(port)}.items()
+        return [name for name, box in boxes if wanted <= box.spec.labels.items()]
 
     def compute(self, pg: str) -> ComputeStatus:
         found = {one.pg: one for one in self.computes()}

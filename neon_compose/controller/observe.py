@@ -18,7 +18,7 @@ from neon_compose.engine import labels as label
 from neon_compose.engine.runtime import Container, Kind, Runtime, World
 from neon_compose.errors import Conflict, NotFound, Unavailable
 from neon_compose.model.nearest import did_you_mean
-from neon_compose.model.states import Component, PgState, Wanted
+from neon_compose.model.states import Component, Durability, PgState, Wanted
 
 Phase = Literal["starting", "stopping", "stopped"]  # of the whole stack
 
@@ -168,6 +168,14 @@ class Snapshot:
         compute = self.compute(pg)
         pod = self.pod_of(_port(compute)) if compute is not None else None
         return pod.ip if pod is not None else ""
+
+    def as_started(self, doc: PgDoc) -> PgDoc:
+        """`doc` with the port and durability that its compute was started with."""
+        compute = self.compute(doc.name)
+        if compute is None:
+            return doc
+        durability = compute.labels.get(label.DURABILITY, doc.durability)
+        return doc.model_copy(update={"port": _port(compute), "durability": Durability(durability)})
 
     def pg_state(self, doc: PgDoc, *, busy: bool = False) -> PgState:
         """`busy`: a request works on it right now."""

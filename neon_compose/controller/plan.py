@@ -229,7 +229,9 @@ def _start_steps(snap: Snapshot, doc: PgDoc, origin: Source | None, *, fresh: bo
 
 
 def plan_reopen(snap: Snapshot, doc: PgDoc) -> Plan:
-    """After a controller's death: a compute that runs may still stand before its gate."""
+    """After a controller's death: a compute that runs may still stand before its gate. It is opened as it was
+    started, whatever a request has changed in `doc` since."""
+    doc = snap.as_started(doc)
     name = specs.compute_name(snap.stack, doc.name)
     host = snap.compute_host(doc.name)
     return Plan((do.Prepare(doc), do.Open(doc, name, host, why="its gate may be shut")))

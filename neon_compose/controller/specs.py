@@ -208,6 +208,7 @@ def compute_spec(
                 pod=str(place.pod_number),
                 ports=str(doc.port),
                 endpoint=place.endpoint,
+                durability=doc.durability,
                 given=doc.given,
             ),
             command=tuple(prepared.command),

@@ -24,6 +24,7 @@ PG = PREFIX + "pg"
 POD = PREFIX + "pod"  # on pods: their number; on computes: the number of the pod they are in
 PORTS = PREFIX + "ports"  # on pods: "15432-15447"; on computes: their port
 ENDPOINT = PREFIX + "endpoint"  # on computes: their pod's endpoint id; another one now means a restarted pod
+DURABILITY = PREFIX + "durability"  # on computes: what they were started with
 GIVEN = PREFIX + "given"  # on computes: hash of port, settings and durability; another one needs a restart
 SPEC = PREFIX + "spec"  # hash of the spec; another one means the container is outdated
 REMOVING = PREFIX + "removing"  # on one volume: the stack is being removed with its data

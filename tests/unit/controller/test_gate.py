@@ -44,6 +44,21 @@ def test_the_pageserver_is_told_the_durability_and_where_the_compute_is(shop: Fi
     assert compute.host == pod.ip
 
 
+def test_a_compute_is_opened_again_as_it_runs_and_not_as_a_restart_would_make_it(shop: Fixture) -> None:
+    """Port and durability were changed, and the controller died before the pg was restarted."""
+    pgs.put(shop.site, PgIn(name="a", storage_name="shop", durability=Durability.LOCAL, start=True))
+    changed = PgIn(name="a", storage_name="shop", durability=Durability.OFF, port=15440)
+    pgs.put(shop.site, changed)
+    compute = shop.pageservers.store("shop").computes["a"]
+    snap = shop.site.snapshot()
+    *before, last = plan.plan_reopen(snap, snap.pg("a")).steps
+    assert isinstance(last, steps.Open)
+    with shop.site.execution(snap) as execution:
+        execution.run(steps.Plan((*before, replace(last, wait_s=0.2))))
+    assert compute.durability is Durability.LOCAL
+    assert pgs.show(shop.site, "a").restart_needed
+
+
 def test_a_gate_that_takes_long_is_waited_for(shop: Fixture) -> None:
     shop.pageservers.open_blocks_s = 0.3
     out = pgs.put(shop.site, PgIn(name="a", storage_name="shop", start=True))
