@@ -53,6 +53,7 @@ class FakeStore:
     name: str
     empty: bool = True
     snapshots: dict[str, str] = field(default_factory=dict)  # name -> branch
+    asked: dict[str, tuple[str, str | None]] = field(default_factory=dict)  # snapshot -> in which words
     branches: dict[str, tuple[str | None, str | None, str | None]] = field(default_factory=dict)
     computes: dict[str, _Compute] = field(default_factory=dict)
     imported: bytes = b""
@@ -219,11 +220,29 @@ class FakePageserver:
         return any(one.branch == branch and one.has_writes for one in store.computes.values())
 
     def snapshots(self) -> list[Snapshot]:
-        made = datetime(2026, 1, 1, tzinfo=UTC)
-        return [
-            Snapshot(name=name, branch=branch, branch_id="x", lsn="0/1000000", created_at=made)
-            for name, branch in self._store.snapshots.items()
-        ]
+        return [_snapshot(name, branch) for name, branch in self._store.snapshots.items()]
+
+    def snapshot(self, name: str) -> Snapshot:
+        if name not in self._store.snapshots:
+            raise NotFound(f'snapshot "{name}" does not exist', code="no_such_snapshot")
+        return _snapshot(name, self._store.snapshots[name])
+
+    def create_snapshot(
+        self, name: str, *, from_branch: str, moment: str | None = None
+    ) -> tuple[Snapshot, bool]:
+        with self._change(f"create snapshot {name}"), self._mutex:
+            store, asked = self._store, (from_branch, moment)
+            self._refuse_unknown(store, moment)
+            if name in store.snapshots and store.asked.get(name) != asked:
+                raise Conflict(f'snapshot "{name}" exists', code="snapshot_exists")
+            is_new = name not in store.snapshots
+            store.snapshots[name], store.asked[name] = from_branch, asked
+            return _snapshot(name, from_branch), is_new
+
+    def delete_snapshot(self, name: str) -> None:
+        with self._change(f"delete snapshot {name}"):
+            if self._store.snapshots.pop(name, None) is None:
+                raise NotFound(f'snapshot "{name}" does not exist', code="no_such_snapshot")
 
     def create_branch(
         self, name: str, *, from_branch: str | None = None, moment: str | None = None
@@ -377,6 +396,11 @@ class FakePageserver:
             for name, (parent, snapshot, writer) in store.branches.items():
                 if writer == pg:
                     store.branches[name] = (parent, snapshot, None)
+
+
+def _snapshot(name: str, branch: str) -> Snapshot:
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    return Snapshot(name=name, branch=branch, branch_id="x", lsn="0/1000000", created_at=made)
 
 
 def _id_of(store: FakeStore) -> str:

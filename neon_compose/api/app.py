@@ -14,7 +14,7 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI
 
 from neon_compose import __version__
-from neon_compose.api import events, metered, pgs, problems, stack, storages
+from neon_compose.api import events, metered, pgs, problems, snapshots, stack, storages
 from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
@@ -64,7 +64,7 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     app.state.site = site
     app.state.requests = metered.Requests()
     app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
-    for module in (storages, pgs, stack, events, metered):
+    for module in (storages, snapshots, pgs, stack, events, metered):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, token=site.secrets.token, hosts=hosts)

@@ -1,4 +1,4 @@
-"""/storages, /snapshots: where data lives."""
+"""/storages and their branches: where data lives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from neon_compose.wire.rest import (
     BranchOut,
     Flag,
     PlanOut,
-    SnapshotOut,
     StorageAction,
     StorageIn,
     StorageOut,
@@ -175,8 +174,3 @@ def put_branch(
 def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response:
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
     return done(branches.delete(site, storage, branch, dry_run=dry_run), dry_run=dry_run)
-
-
-@router.get("/snapshots", responses=responses())
-def list_snapshots(site: SiteOf) -> list[SnapshotOut]:
-    return branches.snapshots(site)

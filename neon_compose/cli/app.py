@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from neon_compose import __version__
-from neon_compose.cli import branch, config, connect, events, lifecycle, pg, status, storage
+from neon_compose.cli import branch, config, connect, events, lifecycle, pg, snapshot, status, storage
 from neon_compose.cli.session import Session, give, of
 
 app = typer.Typer(
@@ -61,4 +61,5 @@ app.command()(connect.token)
 app.add_typer(storage.app, name="storage")
 app.add_typer(pg.app, name="pg")
 app.add_typer(branch.app, name="branch")
+app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(config.app, name="config")

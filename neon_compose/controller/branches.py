@@ -1,4 +1,4 @@
-"""What can be asked of branches and snapshots, and where a pg's branch starts."""
+"""What can be asked of branches, and where a pg's branch starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.source import Source, parse_source
 from neon_compose.wait import now
 from neon_compose.wire.pageserver import Branch
-from neon_compose.wire.rest import BranchOut, SnapshotOut
+from neon_compose.wire.rest import BranchOut
 
 Known = Mapping[str, Mapping[str, Branch]]  # storage -> branch name -> branch
 
@@ -42,6 +42,11 @@ def start_of(
         if not there:
             raise _no_branch(storage, branch, known)
         return None
+    return BranchStart(origin_of(snap, storage, source, known), there)
+
+
+def origin_of(snap: Snapshot, storage: str, source: Source, known: Known) -> Source:
+    """What `source` means; it must be in `storage`."""
     origin = resolve(source, snap.desired, known)
     if origin.storage != storage:
         raise Invalid(
@@ -50,7 +55,7 @@ def start_of(
             hint=f'Name storage "{origin.storage}" instead.',
             code="other_storage",
         )
-    return BranchStart(origin, there)
+    return origin
 
 
 def settled_source(text: str) -> Source:
@@ -86,17 +91,6 @@ def show(site: Site, storage: str, name: str) -> BranchOut:
     if name not in found[storage]:
         raise _no_branch(storage, name, found)
     return render.branch_out(storage, found[storage][name])
-
-
-def snapshots(site: Site, storage: str | None = None) -> list[SnapshotOut]:
-    """Of one storage, or of all that answer."""
-    snap = site.snapshot()
-    servers = site.answering(snap) if storage is None else {storage: site.pageserver(snap, storage)}
-    return [
-        render.snapshot_out(name, one)
-        for name, server in sorted(servers.items())
-        for one in server.snapshots()
-    ]
 
 
 def put(

@@ -164,8 +164,10 @@ class Execution:
                 self.pageserver(doc.storage_name).check_settings(doc.settings, doc.durability)
             case do.ImportOrigin():
                 self._import_origin(step)
-            case do.AwaitPageserver() | do.Initialise() | do.ImportDump() | do.PutBranch() | do.DropBranch():
+            case do.AwaitPageserver() | do.Initialise() | do.ImportDump():
                 self._do_storage(step)
+            case do.PutBranch() | do.DropBranch() | do.PutSnapshot() | do.DropSnapshot():
+                self._do_branch(step)
             case _:
                 self._do_engine(step)
 
@@ -195,9 +197,7 @@ class Execution:
             case _:
                 raise Bug(f"no way to {step.action}")
 
-    def _do_storage(
-        self, step: do.AwaitPageserver | do.Initialise | do.ImportDump | do.PutBranch | do.DropBranch
-    ) -> None:
+    def _do_storage(self, step: do.AwaitPageserver | do.Initialise | do.ImportDump) -> None:
         match step:
             case do.AwaitPageserver(storage=storage, container=container):
                 self.addresses[storage] = self._await(
@@ -210,12 +210,20 @@ class Execution:
                 self._relay(self.pageserver(storage).initialise())
             case do.ImportDump(storage=storage, format=fmt, what=what):
                 self._relay(self.pageserver(storage).import_stream(fmt, self.chunks or iter(()), what))
-            case do.PutBranch(storage=storage, branch=branch, origin=origin):
-                self.pageserver(storage).create_branch(
-                    branch, from_branch=origin.name, moment=_moment(origin)
-                )
-            case do.DropBranch(storage=storage, branch=branch):
-                self.pageserver(storage).delete_branch(branch)
+            case _:
+                assert_never(step)
+
+    def _do_branch(self, step: do.PutBranch | do.DropBranch | do.PutSnapshot | do.DropSnapshot) -> None:
+        pageserver = self.pageserver(step.storage)
+        match step:
+            case do.PutBranch(branch=branch, origin=origin):
+                pageserver.create_branch(branch, from_branch=origin.name, moment=_moment(origin))
+            case do.DropBranch(branch=branch):
+                pageserver.delete_branch(branch)
+            case do.PutSnapshot(snapshot=snapshot, origin=origin):
+                pageserver.create_snapshot(snapshot, from_branch=origin.name, moment=_moment(origin))
+            case do.DropSnapshot(snapshot=snapshot):
+                pageserver.delete_snapshot(snapshot)
             case _:
                 assert_never(step)
 
@@ -266,6 +274,8 @@ class Execution:
                 return self._unclaim
             case do.PutBranch(storage=storage, branch=branch, fresh=True):
                 return lambda: self._if_there(lambda: self.pageserver(storage).delete_branch(branch))
+            case do.PutSnapshot(storage=storage, snapshot=snapshot, fresh=True):
+                return lambda: self._if_there(lambda: self.pageserver(storage).delete_snapshot(snapshot))
             case do.Prepare():
                 return lambda: self._undo_prepare(step)
             case _:

@@ -32,6 +32,10 @@ def news_of(step: do.Step) -> Iterator[News]:
             yield EventKind.BRANCH_CREATED, f"{doc.storage_name}/{doc.branch}"
         case do.DropBranch(storage=storage, branch=branch):
             yield EventKind.BRANCH_DELETED, f"{storage}/{branch}"
+        case do.PutSnapshot(storage=storage, snapshot=snapshot, fresh=True):
+            yield EventKind.SNAPSHOT_CREATED, f"{storage}/{snapshot}"
+        case do.DropSnapshot(storage=storage, snapshot=snapshot):
+            yield EventKind.SNAPSHOT_DELETED, f"{storage}/{snapshot}"
         case do.Initialise(storage=storage):
             yield EventKind.STORAGE_INITIALISED, storage
         case do.ImportDump(storage=storage, what=what) | do.ImportOrigin(storage=storage, what=what):

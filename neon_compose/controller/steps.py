@@ -219,6 +219,30 @@ class DropBranch(_Storage):
         return f"branch {self.storage}/{self.branch}"
 
 
+@dataclass(frozen=True)
+class PutSnapshot(_Storage):
+    """`fresh`: it wasn't there, so undoing removes it."""
+
+    action = "make snapshot"
+    snapshot: str
+    origin: Source
+    fresh: bool
+
+    @property
+    def target(self) -> str:
+        return f"snapshot {self.storage}/{self.snapshot}"
+
+
+@dataclass(frozen=True)
+class DropSnapshot(_Storage):
+    action = "remove snapshot"
+    snapshot: str
+
+    @property
+    def target(self) -> str:
+        return f"snapshot {self.storage}/{self.snapshot}"
+
+
 # ---- a compute
 
 

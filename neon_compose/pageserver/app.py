@@ -26,6 +26,7 @@ def _routes(service: Service, disks: Disks) -> APIRouter:
     routes = APIRouter()
     _storage_routes(routes, service, disks)
     _branch_routes(routes, service, disks)
+    _snapshot_routes(routes, service)
     _compute_routes(routes, service)
     return routes
 
@@ -85,10 +86,6 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     def branches() -> list[wire.Branch]:
         return service.branches()
 
-    @routes.get("/snapshots")
-    def snapshots() -> list[wire.Snapshot]:
-        return service.snapshots()
-
     @routes.put("/branches/{name}")
     def create_branch(name: str, body: wire.BranchRequest, response: Response) -> wire.Branch:
         branch, created = service.create_branch(name, body)
@@ -102,6 +99,26 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     @routes.post("/branches/{name}/redo")
     def redo(name: str) -> Response:
         return JobResponse(_explained(lambda job: service.redo(name, job), disks))
+
+
+def _snapshot_routes(routes: APIRouter, service: Service) -> None:
+    @routes.get("/snapshots")
+    def snapshots() -> list[wire.Snapshot]:
+        return service.snapshots()
+
+    @routes.get("/snapshots/{name}")
+    def snapshot(name: str) -> wire.Snapshot:
+        return service.snapshot(name)
+
+    @routes.put("/snapshots/{name}")
+    def create_snapshot(name: str, body: wire.SnapshotRequest, response: Response) -> wire.Snapshot:
+        found, created = service.create_snapshot(name, body)
+        response.status_code = 201 if created else 200
+        return found
+
+    @routes.delete("/snapshots/{name}", status_code=204)
+    def delete_snapshot(name: str) -> None:
+        service.delete_snapshot(name)
 
 
 def _compute_routes(routes: APIRouter, service: Service) -> None:

@@ -280,6 +280,21 @@ class Service:
         if self._parts.redo is not None:
             self._parts.redo.stop(wait.Deadline.after(_STOP_S))
 
+    def snapshot(self, name: str) -> wire.Snapshot:
+        self.storage()
+        return self._parts.branches.show_snapshot(parse_name(name, "snapshot"))
+
+    def create_snapshot(self, name: str, request: wire.SnapshotRequest) -> tuple[wire.Snapshot, bool]:
+        self.storage()
+        parse_name(name, "snapshot")
+        moment = _moment(request.moment)
+        _, created = self._parts.branches.create_snapshot(name, request.from_branch, moment)
+        return self._parts.branches.show_snapshot(name), created
+
+    def delete_snapshot(self, name: str) -> None:
+        self.storage()
+        manifests.delete_snapshot(self._parts.store, parse_name(name, "snapshot"))
+
     def create_branch(self, name: str, request: wire.BranchRequest) -> tuple[wire.Branch, bool]:
         self.storage()
         parse_name(name, "branch")

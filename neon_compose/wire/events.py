@@ -34,6 +34,8 @@ class EventKind(StrEnum):
     PG_DESTROYED = "pg_destroyed"
     BRANCH_CREATED = "branch_created"
     BRANCH_DELETED = "branch_deleted"
+    SNAPSHOT_CREATED = "snapshot_created"
+    SNAPSHOT_DELETED = "snapshot_deleted"
     STORAGE_INITIALISED = "storage_initialised"
     IMPORT_FINISHED = "import_finished"
     STORAGE_REFRESHED = "storage_refreshed"  # main has a newer copy of its source

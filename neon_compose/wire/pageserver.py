@@ -82,6 +82,13 @@ class BranchRequest(_Request):
     moment: str | None = None
 
 
+class SnapshotRequest(_Request):
+    """What a new snapshot is of; as in `BranchRequest`."""
+
+    from_branch: str
+    moment: str | None = None
+
+
 class Branch(_Response):
     """`tip_lsn` is the earliest moment that its newest layer opens, `redo_lag_bytes` the committed WAL after
     that, None if none is known of; `redo` is "running", or the last job's error (it is tried again)."""

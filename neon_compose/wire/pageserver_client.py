@@ -32,6 +32,7 @@ from neon_compose.wire.pageserver import (
     SettingsRequest,
     SettingValue,
     Snapshot,
+    SnapshotRequest,
     StorageStatus,
 )
 from neon_compose.wire.replies import raise_problem, unreachable
@@ -121,6 +122,20 @@ class PageserverClient:
 
     def snapshots(self) -> list[Snapshot]:
         return _SNAPSHOTS.validate_python(self._look("/v1/snapshots"))
+
+    def snapshot(self, name: str) -> Snapshot:
+        return Snapshot.model_validate(self._look(f"/v1/snapshots/{name}"))
+
+    def create_snapshot(
+        self, name: str, *, from_branch: str, moment: str | None = None
+    ) -> tuple[Snapshot, bool]:
+        """The snapshot, and whether this call made it."""
+        body = SnapshotRequest(from_branch=from_branch, moment=moment)
+        response = self._send("PUT", f"/v1/snapshots/{name}", body)
+        return Snapshot.model_validate(response.json()), response.status_code == httpx.codes.CREATED
+
+    def delete_snapshot(self, name: str) -> None:
+        self._send("DELETE", f"/v1/snapshots/{name}")
 
     def create_branch(
         self, name: str, *, from_branch: str | None = None, moment: str | None = None

@@ -106,6 +106,12 @@ class BranchIn(_Request):
     from_: SourceText | None = Field(default=None, validation_alias="from", serialization_alias="from")
 
 
+class SnapshotIn(_Request):
+    """PUT /snapshots/{s}/{n}."""
+
+    from_: SourceText = Field(validation_alias="from", serialization_alias="from")
+
+
 class StackIn(_Request):
     """PUT /stack. `config` is a resolved stack file (`StackFile.as_document`), `images` component -> tag."""
 

@@ -27,6 +27,7 @@ class FakeServer:
     storages: dict[str, dict[str, Any]] = field(default_factory=dict)
     pgs: dict[str, dict[str, Any]] = field(default_factory=dict)
     branches: list[dict[str, Any]] = field(default_factory=list)
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[tuple[str, str], NeonError] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
@@ -45,6 +46,9 @@ class FakeServer:
 
     def branch(self, storage: str, name: str) -> None:
         self.branches.append({"storage_name": storage, "name": name})
+
+    def snapshot(self, storage: str, name: str) -> None:
+        self.snapshots.append({"storage_name": storage, "name": name, "branch": "main", "lsn": "0/1"})
 
     def changes(self) -> list[Call]:
         return [call for call in self.calls if call[0] != "GET"]
@@ -113,6 +117,15 @@ class FakeServer:
                 return {"url": f"postgres://neon_admin:p%40ss@127.0.0.1:15432/{name}", "direct": None}
             case "GET", ["storages", name, "branches"]:
                 return [branch for branch in self.branches if branch["storage_name"] == name]
+            case "GET", ["snapshots"]:
+                return self.snapshots
+            case "GET" | "PUT", ["snapshots", storage, name]:
+                if method == "PUT" and not self._snapshots(storage, name):
+                    self.snapshot(storage, name)
+                return self._one({one["name"]: one for one in self._snapshots(storage, name)}, name)
+            case "DELETE", ["snapshots", storage, name]:
+                self._one({one["name"]: one for one in self._snapshots(storage, name)}, name)
+                self.snapshots = [one for one in self.snapshots if one not in self._snapshots(storage, name)]
             case "PUT", ["pgs"]:
                 self.pg(body["name"], body["storage_name"])
                 return self.pgs[body["name"]]
@@ -129,6 +142,9 @@ class FakeServer:
             case _:
                 pass
         return {}
+
+    def _snapshots(self, storage: str, name: str) -> list[dict[str, Any]]:
+        return [one for one in self.snapshots if (one["storage_name"], one["name"]) == (storage, name)]
 
     @staticmethod
     def _one(found: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:

@@ -9,7 +9,15 @@ import httpx
 import pytest
 
 from neon_compose.disks import Disks
-from neon_compose.errors import Conflict, Invalid, Malformed, NotFound, Unauthorised, from_problem
+from neon_compose.errors import (
+    Conflict,
+    Invalid,
+    Malformed,
+    NeonError,
+    NotFound,
+    Unauthorised,
+    from_problem,
+)
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.fetches import Fetches
@@ -108,6 +116,47 @@ def test_a_branch_is_201_when_new_and_200_when_it_was_there(raw: httpx.Client) -
         raw.put("/v1/branches/b", json={"moment": "init"}, headers=headers).status_code for _ in range(2)
     ]
     assert codes == [201, 200]
+
+
+def test_a_snapshot_over_http_from_made_to_gone(client: PageserverClient) -> None:
+    client.create_branch("b", from_branch="main")
+    made, created = client.create_snapshot("one", from_branch="main")
+    assert created
+    assert client.create_snapshot("one", from_branch="main") == (made, False)
+    assert client.snapshot("one") == made
+    assert made.branch == "main"
+    assert {one.name for one in client.snapshots()} == {"init", "one"}
+    with pytest.raises(Conflict) as taken:
+        client.create_snapshot("init", from_branch="b")
+    assert taken.value.code == "snapshot_exists"
+    assert client.create_branch("c", from_branch="b", moment="one")[0].snapshot in ("init", "one")
+    client.delete_snapshot("one")
+    client.delete_snapshot("one")
+    with pytest.raises(NotFound):
+        client.snapshot("one")
+    assert [one.name for one in client.branches()] == ["b", "c", "main"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "kind", "code"),
+    [
+        ("5x", Invalid, "bad_moment"),
+        ("2999-01-01T00:00:00Z", Invalid, "future_moment"),
+        ("2001-01-01T00:00:00Z", NotFound, "no_such_moment"),
+        ("0/1", NotFound, "no_such_moment"),
+        ("FFFFFFFF/0", NotFound, "no_such_moment"),
+        ("nothing", NotFound, "no_snapshot"),
+    ],
+)
+def test_a_moment_that_is_none_makes_nothing(
+    client: PageserverClient, moment: str, kind: type[NeonError], code: str
+) -> None:
+    for make in (client.create_branch, client.create_snapshot):
+        with pytest.raises(kind) as caught:
+            make("b", from_branch="main", moment=moment)
+        assert caught.value.code == code
+    assert [one.name for one in client.branches()] == ["main"]
+    assert [one.name for one in client.snapshots()] == ["init"]
 
 
 def test_a_compute_from_nothing_to_open_and_back(client: PageserverClient) -> None:

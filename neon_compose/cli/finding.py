@@ -1,0 +1,110 @@
+"""Which storage is meant: by a source, and by `[STORAGE/]NAME` of a branch or snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from neon_compose.cli.args import one_name
+from neon_compose.cli.session import Session
+from neon_compose.errors import Conflict, Invalid, NotFound
+from neon_compose.model.names import parse_name
+from neon_compose.model.nearest import did_you_mean
+from neon_compose.model.source import Source
+
+Document = dict[str, Any]
+
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "-s",
+        "--s",
+        "--storage",
+        metavar="STORAGE",
+        help="Default: the one it is found in.",
+        show_default=False,
+    ),
+]
+PlaceArgument = Annotated[str | None, typer.Argument(metavar="[STORAGE/]NAME", show_default=False)]
+
+
+def storage_of(session: Session, source: Source) -> str:
+    """The storage a source is in, in the order of DESIGN 2: its own word, a pg, a storage, a branch."""
+    if source.storage is not None:
+        return source.storage
+    pg = session.client.find(f"/pgs/{source.name}")
+    if pg is not None:
+        return str(pg["storage_name"])
+    if session.client.find(f"/storages/{source.name}") is not None:
+        return source.name
+    return _only(source.name, all_branches(session), "branch", "pg, storage or branch")
+
+
+def find_branch(
+    session: Session, name: str | None, option_name: str | None, storage: str | None
+) -> tuple[str, str]:
+    """(storage, branch)."""
+    return _find(name, option_name, storage, "branch", "pg, storage or branch", lambda: all_branches(session))
+
+
+def find_snapshot(
+    session: Session, name: str | None, option_name: str | None, storage: str | None
+) -> tuple[str, str]:
+    """(storage, snapshot)."""
+    return _find(name, option_name, storage, "snapshot", "snapshot", lambda: session.client.get("/snapshots"))
+
+
+def all_branches(session: Session) -> list[Document]:
+    """The branches of all storages that answer."""
+    storages = session.client.get("/storages")
+    return [
+        branch
+        for storage in storages
+        if storage["state"] == "running"
+        for branch in session.client.get(f"/storages/{storage['name']}/branches")
+    ]
+
+
+def _find(
+    name: str | None,
+    option_name: str | None,
+    storage: str | None,
+    what: str,
+    kinds: str,
+    known: Callable[[], Sequence[Document]],
+) -> tuple[str, str]:
+    given = name if name is not None else option_name
+    if given is not None and "/" in given:
+        home, _, plain = given.partition("/")
+        if storage is not None and storage != home:
+            raise Invalid(
+                f"two storages for one {what}: {home[:60]!a} and {storage[:60]!a}", code="two_names"
+            )
+        if name is not None and option_name is not None and name != option_name:
+            one_name(name, option_name, what)
+        return parse_name(home, "storage"), parse_name(plain, what)
+    plain = one_name(name, option_name, what)
+    if storage is not None:
+        return parse_name(storage, "storage"), plain
+    return _only(plain, known(), what, kinds), plain
+
+
+def _only(name: str, known: Sequence[Document], what: str, kinds: str) -> str:
+    """The storage of the one with this name. Raises `NotFound`, or `Conflict` with the full forms."""
+    found = [one for one in known if one["name"] == name]
+    if not found:
+        raise NotFound(
+            f'no {kinds} "{name}"',
+            hint=did_you_mean(name, {str(one["name"]) for one in known}),
+            code=f"no_{what}",
+        )
+    if len(found) > 1:
+        full = ", ".join(f"{one['storage_name']}/{one['name']}" for one in found)
+        raise Conflict(
+            f'"{name}" is a {what} of more than one storage',
+            hint=f"Name one in full: {full}.",
+            code="ambiguous",
+        )
+    return str(found[0]["storage_name"])
