@@ -4,15 +4,15 @@ A branch's line is its own history and what came before it: what had its name be
 parents, each up to where the next one left it. Every moment is a point of one of them, its owner. Reads
 documents and committed WAL; makes nothing.
 
-What a point costs: the latest one no walk at all, since `CommittedWal` gives the end of a record; an LSN the
-records of at most a few segments before it; a time the commits of its owner. While a branch's WAL is only in
-its compute, its end can't be had once it has writes.
+What a point costs: the latest one no walk of its own, since `CommittedWal` gives the end of a record; an LSN
+a walk from the layer below it; a time also a look at the commits since then, layer by layer from the newest.
+While a branch's WAL is only in its compute, its end can't be had once it has writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -31,29 +31,28 @@ HasWrites = Callable[[Writer], bool]
 
 
 class Committed(Protocol):
-    """Records from `start`, the begin of one, to `end`, the end of one. All are checked. Before `start` the
-    folder may hold more, and ancestors' before the branch's start."""
+    """The folder has the records up to `end`, the end of one, from the redo LSN of the layers asked with."""
 
     @property
     def folder(self) -> WalFolder: ...
-    @property
-    def start(self) -> Lsn: ...
     @property
     def end(self) -> Lsn: ...
 
 
 class CommittedWal(Protocol):
+    """Of branches that safekeepers have WAL of, checked. Raises `Unavailable`, `Corrupt`."""
+
     def committed(self, manifest: Manifest) -> Committed:
-        """Of a branch that safekeepers have WAL of. Raises `Unavailable`, `Corrupt`."""
+        """Up to the commit LSN."""
+        ...
+
+    def upto(self, manifest: Manifest, end: Lsn) -> Committed:
+        """Up to the last record that ends by `end`, which is committed."""
         ...
 
 
 class Records(Protocol):
-    """What there is in WAL that was checked; `start` is the begin or end of a record."""
-
-    def end_by(self, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
-        """The end of the last record that ends by `lsn`."""
-        ...
+    """What there is in WAL that was checked."""
 
     def at_time(self, wal: WalFolder, start: Lsn, upto: Lsn, moment: datetime) -> Found:
         """See `walk.find_time`."""
@@ -64,11 +63,10 @@ class NoSafekeepers:
     """The `CommittedWal` of a stack that has none."""
 
     def committed(self, manifest: Manifest) -> Committed:
-        raise Unavailable(
-            f'WAL of branch "{manifest.name}" is not here',
-            detail="It is on safekeepers, and this stack has none.",
-            code="no_safekeepers",
-        )
+        raise _no_safekeepers(manifest)
+
+    def upto(self, manifest: Manifest, end: Lsn) -> Committed:  # noqa: ARG002
+        raise _no_safekeepers(manifest)
 
 
 @dataclass(frozen=True)
@@ -164,20 +162,19 @@ class Moments:
                 continue  # the branch wasn't there: it is its parent's
             if lsn == begin:
                 return self._start(part.manifest, lsn)
-            committed = self._committed(part)
-            end = part.upto or (committed.end if committed else self._unmoved(part.manifest))
-            if lsn > end or committed is None:
+            end = part.upto or self._latest(part.manifest)
+            if lsn > end:
                 break
-            return self._start(part.manifest, self._normal(part.manifest, committed, lsn, end))
+            return self._start(part.manifest, self._normal(part.manifest, lsn, end))
         raise self._no_moment(parts, f"at {lsn}")
 
-    def _normal(self, manifest: Manifest, committed: Committed, lsn: Lsn, end: Lsn) -> Lsn:
-        if lsn == end:
-            return lsn
-        base = max(self._begin(manifest), self.end_of(self._layers(manifest, lsn)))
-        if base < committed.start and self._oldest(committed, base) != base:
-            raise _too_old(manifest, committed)
-        return self.records.end_by(committed.folder, base, lsn)
+    def _normal(self, manifest: Manifest, lsn: Lsn, end: Lsn) -> Lsn:
+        """The end of the last record that ends by `lsn`; `end` is that of one."""
+        return lsn if lsn == end else self._from(manifest, lsn, lsn).end
+
+    def _from(self, manifest: Manifest, lsn: Lsn, end: Lsn) -> Committed:
+        """WAL up to `end` that has all from `lsn` on."""
+        return self.wal.upto(replace(manifest, layers=self._layers(manifest, lsn)), end)
 
     # ---- a time
 
@@ -190,19 +187,26 @@ class Moments:
         raise self._no_moment(parts, f"at {time}")
 
     def _then(self, part: _Part, time: datetime) -> Lsn:
-        committed, begin = self._committed(part), self._begin(part.manifest)
-        if committed is None:
-            return part.upto or self._unmoved(part.manifest)
-        end = part.upto or committed.end
-        if end <= begin:
-            return begin
-        oldest = self._oldest(committed, begin)
-        found = self.records.at_time(committed.folder, oldest, end, time)
-        if found.lsn is None:  # nothing was committed since
-            return end
-        if oldest > begin and found.first is not None and found.first > time:
-            raise _too_old(part.manifest, committed)
-        return max(found.lsn, begin)
+        """Before the first commit that was made after `time`.
+
+        The newest WAL is looked at first, and what lies below a layer only if nothing above it is as old.
+        """
+        begin, then = self._begin(part.manifest), part.upto or self._latest(part.manifest)
+        upto = then
+        for base in self._bases(part.manifest, begin, upto):
+            folder = self._from(part.manifest, base, upto).folder
+            found = self.records.at_time(folder, base, upto, time)
+            then = found.lsn or then
+            if found.first is not None and found.first <= time:
+                break
+            upto = base
+        return max(then, begin)
+
+    def _bases(self, manifest: Manifest, begin: Lsn, end: Lsn) -> list[Lsn]:
+        """Where the WAL over each of the layers begins, the newest first; none without WAL."""
+        ends = [self.end_of(manifest.layers[: n + 1]) for n in range(len(manifest.layers))]
+        inside = {one for one in ends if begin < one < end}
+        return sorted({begin, *inside}, reverse=True) if end > begin else []
 
     # ---- a snapshot
 
@@ -220,19 +224,9 @@ class Moments:
 
     # ---- parts
 
-    def _committed(self, part: _Part) -> Committed | None:
-        """None if no safekeeper ever had WAL of it."""
-        return self.wal.committed(part.manifest) if _has_wal(part.manifest) else None
-
     def _begin(self, manifest: Manifest) -> Lsn:
         """The first moment that is the branch's own."""
         return manifest.parent.lsn if manifest.parent else self.end_of(manifest.layers[:1])
-
-    def _oldest(self, committed: Committed, wanted: Lsn) -> Lsn:
-        """`wanted` if the WAL from there on is still in the folder, else where it is known to begin."""
-        wal, files = committed.folder, committed.folder.files()
-        needed = range(wal.number(wanted), wal.number(committed.start))
-        return wanted if all(number in files for number in needed) else committed.start
 
     def _start(self, owner: Manifest, lsn: Lsn) -> Start:
         return Start(Point(owner.branch_id, lsn), self._layers(owner, lsn), owner.cluster)
@@ -269,10 +263,9 @@ def _point_of(snapshot: manifests.Snapshot) -> Point:
     return Point(snapshot.ref.branch_id, snapshot.ref.lsn)
 
 
-def _too_old(manifest: Manifest, committed: Committed) -> NotFound:
-    return NotFound(
-        f'WAL of branch "{manifest.name}" does not go back that far',
-        detail=f"It is kept from {committed.start} on.",
-        hint="Snapshots are listed by neon-compose snapshot list.",
-        code="no_such_moment",
+def _no_safekeepers(manifest: Manifest) -> Unavailable:
+    return Unavailable(
+        f'WAL of branch "{manifest.name}" is not here',
+        detail="It is on safekeepers, and this stack has none.",
+        code="no_safekeepers",
     )

@@ -8,15 +8,12 @@ from datetime import datetime
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import Found, find_time, normalise
+from neon_compose.postgres.walk import Found, find_time
 
 
 @dataclass(frozen=True)
 class WalRecords:
     version: Version
-
-    def end_by(self, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
-        return normalise(self.version, wal, start, lsn)
 
     def at_time(self, wal: WalFolder, start: Lsn, upto: Lsn, moment: datetime) -> Found:
         return find_time(self.version, wal, start, upto, moment)

@@ -32,7 +32,6 @@ class Row:
 @dataclass(frozen=True)
 class FakeCommitted:
     folder: WalFolder
-    start: Lsn
     end: Lsn
 
 
@@ -42,19 +41,21 @@ class FakeWal:
 
     path: Path
     rows: dict[UUID, list[Row]] = field(default_factory=dict)
-    kept_from: Lsn | None = None  # what was before is gone
     asked: list[str] = field(default_factory=list)
 
     def committed(self, manifest: Manifest) -> FakeCommitted:
-        self.asked.append(manifest.name)
+        self.asked.append(f"end of {manifest.name}")
+        return self._upto(manifest, self.rows[manifest.branch_id][-1].end)
+
+    def upto(self, manifest: Manifest, end: Lsn) -> FakeCommitted:
+        self.asked.append(f"{manifest.name} over {len(manifest.layers)} to {end}")
+        return self._upto(manifest, end)
+
+    def _upto(self, manifest: Manifest, end: Lsn) -> FakeCommitted:
         rows = self.rows[manifest.branch_id]
-        wal = WalFolder(self.path / str(manifest.branch_id), 1, SEGMENT)
-        wal.path.mkdir(parents=True, exist_ok=True)
-        start = self.kept_from or rows[0].begin
-        for number in range(wal.number(start), wal.number(rows[-1].end) + 1):
-            with wal.complete(number).open("wb") as file:
-                file.truncate(SEGMENT)
-        return FakeCommitted(wal, start, rows[-1].end)
+        assert end <= rows[-1].end, "beyond what is committed"
+        ends = takewhile(lambda one: one <= end, (row.end for row in rows))
+        return FakeCommitted(WalFolder(self.path / str(manifest.branch_id), 1, SEGMENT), max(ends))
 
     def receive(self, store: ObjectStore, name: str, start: Lsn) -> None:
         """From now on the branch has a safekeeper, and WAL from `start` on."""
@@ -75,11 +76,6 @@ class FakeWal:
 class FakeRecords:
     wal: FakeWal
     walks: list[tuple[Lsn, Lsn]] = field(default_factory=list)
-
-    def end_by(self, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
-        self.walks.append((start, lsn))
-        ends = (row.end for row in self._rows(wal, start))
-        return max([start, *takewhile(lambda end: end <= lsn, ends)])
 
     def at_time(self, wal: WalFolder, start: Lsn, upto: Lsn, moment: datetime) -> Found:
         self.walks.append((start, upto))

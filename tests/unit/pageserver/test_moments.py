@@ -74,7 +74,7 @@ def test_the_latest_moment_is_the_end_of_committed_wal_and_costs_no_walk(world: 
     end = world.committed.write(world.store, "main", 100, at(1))
     assert point(world, "main") == ("main", end)
     assert world.records.walks == []
-    assert world.committed.asked == ["main", "main"]
+    assert world.committed.asked == ["end of main", "end of main"]
 
 
 def test_a_branch_that_never_had_wal_ends_where_it_starts(world: World) -> None:
@@ -114,7 +114,6 @@ def test_an_lsn_within_a_record_is_the_end_of_the_one_before(world: World) -> No
     assert point(world, "main", first) == ("main", first)
     assert point(world, "main", Lsn(second.value - 1)) == ("main", first)
     assert point(world, "main", second) == ("main", second)
-    assert world.records.walks == [(end_of(world, "main"), one) for one in (first, Lsn(second.value - 1))]
 
 
 def test_an_lsn_before_a_branchs_start_is_its_parents(world: World) -> None:
@@ -157,19 +156,6 @@ def end_of_bottom(world: World, layers: tuple[object, ...]) -> Lsn:
     return world.moments.end_of(layers)  # type: ignore[arg-type]
 
 
-def test_wal_that_is_gone_is_said_to_be(world: World) -> None:
-    first = world.committed.write(world.store, "main", 16 << 20, at(1))
-    second = world.committed.write(world.store, "main", 16 << 20, at(2))
-    last = world.committed.write(world.store, "main", 100, at(3))
-    world.committed.kept_from = second
-    error = refused(NotFound, "no_such_moment", lambda: world.moments.start("main", first))
-    assert f"kept from {second}" in error.detail
-    error = refused(NotFound, "no_such_moment", lambda: world.moments.start("main", Time(at(1.5))))
-    assert f"kept from {second}" in error.detail
-    assert point(world, "main") == ("main", last)
-    assert point(world, "main", Time(at(3))) == ("main", last)
-
-
 # ---- a time
 
 
@@ -204,6 +190,23 @@ def test_a_branch_of_an_older_moment_was_its_start_until_it_was_made(world: Worl
     world.committed.write(world.store, "main", 100, at(2))
     child(world, "shop", "main", first, at(3))
     assert point(world, "shop", Time(at(2.5))) == ("main", first)
+
+
+def test_a_recent_time_is_looked_for_in_the_wal_over_the_newest_layer_only(world: World) -> None:
+    start, bottom = end_of(world, "main"), world.branches.find("main").layers
+    ends = {bottom: start}
+    commits = [world.committed.write(world.store, "main", 100, at(minute)) for minute in range(1, 7)]
+    top = (*bottom, new_id(), new_id())
+    middle = top[:2]
+    ends |= {middle: commits[1], top: commits[3]}
+    change(world, "main", layers=top)
+    moments = replace(world.moments, end_of=lambda layers: ends[layers])
+    found = {minute: moments.start("main", Time(at(minute))).point.lsn for minute in (0.5, 2.5, 3.5, 4, 5.5)}
+    assert found == {0.5: start, 2.5: commits[1], 3.5: commits[2], 4: commits[3], 5.5: commits[4]}
+    world.records.walks.clear()
+    assert moments.start("main", Time(at(5.5))).layers == top
+    assert world.records.walks == [(commits[3], commits[5])]
+    assert moments.start("main", Time(at(3.5))).layers == middle
 
 
 def test_a_time_before_all_history_is_refused_with_the_range(world: World) -> None:
