@@ -282,6 +282,9 @@ class FakePageserver:
                 raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
             if name == "main" or any(one.branch == name for one in store.computes.values()):
                 raise Conflict(f'branch "{name}" is needed', code="branch_in_use")
+            children = [child for child, (parent, _, _) in store.branches.items() if parent == name]
+            if needing := children + [one for one, of in store.snapshots.items() if of == name]:
+                raise Conflict(f'branch "{name}" is needed', detail=", ".join(needing), code="branch_needed")
             del store.branches[name]
 
     def prepare(

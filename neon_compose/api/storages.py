@@ -171,6 +171,10 @@ def put_branch(
     response_model=None,
     responses={**responses(404, 409, 422), **PLANNED},
 )
-def delete_branch(site: SiteOf, storage: Name, branch: Name, dry_run: DryRun = False) -> Response:
+def delete_branch(
+    site: SiteOf, storage: Name, branch: Name, cascade: Flag = False, dry_run: DryRun = False
+) -> Response:
+    """With `cascade` its snapshots and the branches made from it go too, unless one of them has a pg."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
-    return done(branches.delete(site, storage, branch, dry_run=dry_run), dry_run=dry_run)
+    plan = branches.delete(site, storage, branch, cascade=cascade, dry_run=dry_run)
+    return done(plan, dry_run=dry_run)

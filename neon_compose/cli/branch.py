@@ -98,18 +98,24 @@ def delete(
     option_name: NameOption = None,
     storage: StorageOption = None,
     discard_writes: DiscardWrites = False,
+    cascade: Annotated[
+        bool,
+        typer.Option("--cascade", help="With its snapshots and all branches of it; none may have a pg."),
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete a branch and its stopped pgs."""
+    """Delete a branch and its stopped pgs, or with --cascade all that was made from it."""
     session = of(ctx)
     home, branch = find_branch(session, name, option_name, storage)
-    for pg in session.client.get("/pgs"):
+    for pg in [] if cascade else session.client.get("/pgs"):
         if (pg["storage_name"], pg["branch"]) == (home, branch):
             answer = session.client.call(
                 "DELETE", f"/pgs/{pg['name']}", discard_writes=discard_writes, dry_run=dry_run
             )
             if not dry_run or changed(answer, Output.TABLE) is not None:
                 say(f'pg "{pg["name"]}" is destroyed')
-    answer = session.client.call("DELETE", f"/storages/{home}/branches/{branch}", dry_run=dry_run)
+    answer = session.client.call(
+        "DELETE", f"/storages/{home}/branches/{branch}", cascade=cascade, dry_run=dry_run
+    )
     if not dry_run or changed(answer, Output.TABLE) is not None:
         say(f'branch "{home}/{branch}" is deleted')

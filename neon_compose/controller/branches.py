@@ -122,23 +122,33 @@ def _put(
     return show(site, storage, name), not start.there
 
 
-def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Plan:
-    """`Conflict` while a pg is bound to it."""
+def delete(site: Site, storage: str, name: str, *, cascade: bool = False, dry_run: bool = False) -> Plan:
+    """`Conflict` while a pg is bound to it or it is needed; with `cascade` what needs it goes first."""
 
     def work() -> Plan:
         snap = site.snapshot()
         found = known(site, snap, storage, None)
         if name not in found[storage]:
             raise _no_branch(storage, name, found)
-        steps = plan.plan_drop_branch(snap, storage, name)
+        if cascade:
+            steps = _drop_line(site, snap, storage, name, found)
+        else:
+            steps = plan.plan_drop_branch(snap, storage, name)
         if not dry_run:
             with site.execution(snap) as execution:
                 execution.run(steps)
         return steps
 
+    mine, whole = frozenset({f"branch/{storage}/{name}"}), frozenset({f"storage/{storage}"})
     return site.locks.run(
-        f"delete branch {storage}/{name} {dry_run}",
+        f"delete branch {storage}/{name} {cascade} {dry_run}",
         work,
-        alone=frozenset({f"branch/{storage}/{name}"}),
-        shared=frozenset({f"storage/{storage}"}),
+        alone=mine | whole if cascade else mine,  # so that nobody makes a branch or pg below it meanwhile
+        shared=frozenset() if cascade else whole,
     )
+
+
+def _drop_line(site: Site, snap: Snapshot, storage: str, name: str, known: Known) -> Plan:
+    parents = {one.name: one.parent for one in known[storage].values()}
+    snapshots = {one.name: one.branch or "" for one in site.pageserver(snap, storage).snapshots()}
+    return plan.plan_drop_line(snap, storage, name, parents, snapshots)

@@ -6,6 +6,7 @@ come from its first step, which changes nothing when it refuses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
@@ -296,6 +297,31 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
             code="branch_in_use",
         )
     return Plan((do.DropBranch(storage, branch),))
+
+
+def plan_drop_line(
+    snap: Snapshot, storage: str, branch: str, parents: Mapping[str, str | None], snapshots: Mapping[str, str]
+) -> Plan:
+    """The branch with its snapshots and all that was made from it, what is needed last. `parents` are those
+    of all branches, `snapshots` the branch of each. Refused as a whole, before anything goes, while a pg is
+    bound to one of them."""
+    if branch == MAIN:
+        raise Conflict(
+            'branch "main" can\'t be deleted', hint="Detach the storage instead.", code="main_branch"
+        )
+    steps: list[do.Step] = []
+    for name in reversed(_line(branch, parents)):
+        steps += [do.DropSnapshot(storage, one) for one, of in sorted(snapshots.items()) if of == name]
+        steps += plan_drop_branch(snap, storage, name).steps
+    return Plan(tuple(steps))
+
+
+def _line(branch: str, parents: Mapping[str, str | None]) -> list[str]:
+    """The branch, then all below it, each after its parent."""
+    found = [branch]
+    for name in found:
+        found += sorted(child for child, parent in parents.items() if parent == name)
+    return found
 
 
 # ---- the whole stack

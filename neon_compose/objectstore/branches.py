@@ -20,6 +20,7 @@ from neon_compose.objectstore.documents import (
     manifest_key,
 )
 from neon_compose.objectstore.pins import bury, find_manifest, pin, read_manifest, unpin
+from neon_compose.objectstore.snapshots import list_snapshots
 from neon_compose.objectstore.store import ObjectStore
 
 MAIN = "main"
@@ -158,12 +159,12 @@ def _fence(store: ObjectStore, name: str, ref: BranchRef) -> None:
     if find_manifest(store, ref.branch_id) is None and cas.put_once(store, key, never_made):
         return
     try:
-        cas.update(store, key, Manifest, _deleted)
+        cas.update(store, key, Manifest, lambda manifest: _deleted(store, manifest))
     except NotFound:  # another deleter came to the end
         return
 
 
-def _deleted(manifest: Manifest) -> Manifest:
+def _deleted(store: ObjectStore, manifest: Manifest) -> Manifest:
     if manifest.deleted:
         return manifest
     if manifest.writer:
@@ -174,15 +175,24 @@ def _deleted(manifest: Manifest) -> Manifest:
             code="branch_in_use",
         )
     if manifest.pins:
-        kinds = [one.kind for one in manifest.pins]
         raise Conflict(
             f'branch "{manifest.name}" is needed',
-            detail=f"It has {kinds.count(PinKind.BRANCH)} child branches "
-            f"and {kinds.count(PinKind.SNAPSHOT)} snapshots.",
-            hint="Delete those first.",
+            detail=_needing(store, manifest),
+            hint=f"Delete those first, or all at once: neon-compose branch delete {manifest.name} --cascade",
             code="branch_needed",
         )
     return replace(manifest, deleted=wait.now())
+
+
+def _needing(store: ObjectStore, manifest: Manifest) -> str:
+    """Whom its pins are of, by name; those that never came to be finished have none."""
+    pins = {one.id for one in manifest.pins}
+    children = [one.name for eras in list_eras(store) for one in eras if one.branch_id in pins]
+    snapshots = [one.name for one in list_snapshots(store) if one.ref.snapshot_id in pins]
+    found = [("Branches made from it", children), ("Snapshots of it", snapshots)]
+    said = [f"{what}: {', '.join(sorted(set(names)))}." for what, names in found if names]
+    unfinished = len(pins) - len(children) - len(snapshots)
+    return " ".join([*said, *([f"Not finished: {unfinished}."] if unfinished > 0 else [])])
 
 
 def _finish_delete(store: ObjectStore, name: str, ref: BranchRef) -> None:

@@ -77,6 +77,39 @@ def test_branches_are_made_shown_and_deleted(api: Api) -> None:
     assert [one["name"] for one in api.http.get("/snapshots").json()] == ["init"]
 
 
+def make_line(api: Api) -> None:
+    for name, source in (("a", "shop"), ("b", "a"), ("c", "b"), ("d", "a"), ("other", "shop")):
+        assert api.http.put(f"/storages/shop/branches/{name}", json={"from": source}).status_code == 201
+    for name, source in (("of-b", "b"), ("of-other", "other")):
+        assert api.http.put(f"/snapshots/shop/{name}", json={"from": source}).status_code == 201
+
+
+def test_a_branch_that_is_needed_is_refused_and_goes_with_all_that_needs_it(api: Api) -> None:
+    make_line(api)
+    refused = api.http.delete("/storages/shop/branches/a")
+    assert (refused.status_code, refused.json()["code"]) == (409, "branch_needed")
+    assert refused.json()["detail"] == "b, d"
+    planned = api.http.delete("/storages/shop/branches/a?cascade=true&dry_run=true")
+    assert [step["target"] for step in planned.json()["plan"]] == [
+        "branch shop/c", "branch shop/d", "snapshot shop/of-b", "branch shop/b", "branch shop/a",
+    ]  # fmt: skip
+    assert api.http.delete("/storages/shop/branches/a?cascade=true").status_code == 204
+    assert [one["name"] for one in api.http.get("/storages/shop/branches").json()] == ["main", "other"]
+    assert [one["name"] for one in api.http.get("/snapshots").json()] == ["init", "of-other"]
+
+
+def test_all_or_nothing_of_a_line_goes(api: Api) -> None:
+    make_line(api)
+    assert api.http.put("/pgs", json={"name": "p", "storage_name": "shop", "branch": "c"}).status_code == 201
+    before = api.world(), api.http.get("/storages/shop/branches").json(), api.http.get("/snapshots").json()
+    for branch, code in (("a", "branch_in_use"), ("c", "branch_in_use"), ("main", "main_branch")):
+        refused = api.http.delete(f"/storages/shop/branches/{branch}?cascade=true")
+        assert (refused.status_code, refused.json()["code"]) == (409, code)
+    after = api.world(), api.http.get("/storages/shop/branches").json(), api.http.get("/snapshots").json()
+    assert after == before
+    assert api.http.delete("/storages/shop/branches/nowhere?cascade=true").status_code == 404
+
+
 def test_a_dry_run_attaches_and_detaches_nothing(api: Api) -> None:
     before = api.world()
     body = {"name": "crm", "type": "native", "path": "/srv/crm"}

@@ -87,3 +87,10 @@ def test_branches_are_listed_of_one_storage_or_of_all(cli: Cli, server: FakeServ
     server.branch("shop", "main")
     assert len(cli("branch", "list").out.splitlines()) == 3
     assert len(cli("branch", "list", "shop").out.splitlines()) == 2
+
+
+def test_a_line_of_branches_is_one_request_and_no_pg_is_touched(cli: Cli, server: FakeServer) -> None:
+    server.branch("main", "try")
+    server.pg("try", branch="try")
+    assert cli("branch", "delete", "try", "--cascade").code == 0
+    assert server.changes() == [("DELETE", "/storages/main/branches/try", {"cascade": "true"}, None)]

@@ -10,7 +10,14 @@ from neon_compose.errors import Conflict, Corrupt, NeonError, NotFound, Unavaila
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.codec import encode
-from neon_compose.objectstore.documents import BranchRef, PinKind, Point, Writer, branch_ref_key
+from neon_compose.objectstore.documents import (
+    BranchRef,
+    PinKind,
+    Point,
+    Writer,
+    branch_ref_key,
+    manifest_key,
+)
 from tests.fakes_store import MemoryStore, WatchedStore
 from tests.unit.objectstore.samples import DOC, LAYERS, LSN, main_point, make_storage
 
@@ -127,6 +134,19 @@ def test_a_deleted_branch_is_gone_with_its_pin_and_its_name_is_free(store: Memor
     second, is_new = manifests.create_branch(store, "try", main_point(store), LAYERS)
     assert is_new
     assert second.branch_id != first.branch_id
+
+
+def test_who_needs_a_branch_is_named(store: MemoryStore) -> None:
+    child, _ = manifests.create_branch(store, "try", main_point(store), LAYERS)
+    point = Point(child.branch_id, LSN)
+    for name in ("two", "one"):
+        manifests.create_branch(store, name, point, LAYERS)
+    manifests.create_snapshot(store, "mark", point)
+    store.delete(manifest_key(manifests.read_branch(store, "two").branch_id))
+    with pytest.raises(Conflict) as caught:
+        manifests.delete_branch(store, "try")
+    assert caught.value.detail == "Branches made from it: one. Snapshots of it: mark. Not finished: 1."
+    assert "branch delete try --cascade" in caught.value.hint
 
 
 def test_a_branch_that_is_needed_is_not_deleted(store: MemoryStore) -> None:
