@@ -24,6 +24,8 @@ from neon_compose.compute.layout import Tip, lay_out
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.compute.writes import WriteScan
 from neon_compose.errors import Corrupt, NeonError
+from neon_compose.layer.history import stack_for
+from neon_compose.layer.index import Kind
 from neon_compose.layer.pack import LayerFiles
 from neon_compose.layer.verify import check_layer
 from neon_compose.model.ids import new_id
@@ -34,6 +36,7 @@ from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.wal import PAGE, segment_name
 from tests.moment import history
+from tests.moment.grown import grown
 from tests.moment.world import Noted, World
 
 SEGMENT = 4 << 20
@@ -101,12 +104,34 @@ def redo(world: World) -> None:
 
 
 def _opens_over(world: World, deltas: list[UUID], one: Noted) -> None:
-    paths = world.laid_out("branch", world.tip(*deltas), Cut(world.wal, one.lsn))
+    _opens_at(world, world.tip(*deltas), one)
+
+
+def _opens_at(world: World, tip: Tip, one: Noted) -> None:
+    paths = world.laid_out("branch", tip, Cut(world.wal, one.lsn))
     with world.running(paths) as session:
         world.check(paths, one.lsn)
-        assert world.dumps(paths) == one.dumps, f"{one.name} over {len(deltas)} deltas"
+        assert world.dumps(paths) == one.dumps, f"{one.name} over {len(tip.layers)} layers"
         assert session.execute("SELECT count(*) FROM unlogged").fetchone() == (0,)
         world.amcheck(paths)
+
+
+def redo_jobs_and_folds(world: World) -> None:
+    """Of a branch that got layers by jobs, one of them folded, each moment opens over those that are as old,
+    as its parent was then."""
+    with grown(world) as branch:
+        for name in ("truncated and dropped", "prepared", "a large table"):
+            made = branch.redo(moment(world, name).lsn)
+            print(f"{name}: {[(str(one.end), round(one.seconds, 2)) for one in made]}")
+        history = branch.ages.of(branch.main().layers)
+        kinds = [one.kind for one in history]
+        assert kinds == [Kind.IMAGE, Kind.DELTA, Kind.DELTA, Kind.IMAGE, Kind.DELTA], kinds
+        assert branch.redo(moment(world, "a large table").lsn) == []
+        for one in world.noted():
+            tip = branch.tips.get(stack_for(history, one.lsn))
+            assert tip.end <= one.lsn
+            _opens_at(world, tip, one)
+        assert not branch.growth.making()
 
 
 def redo_without_a_checkpoint(world: World) -> None:
@@ -397,6 +422,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
         make,
         content,
         redo,
+        redo_jobs_and_folds,
         redo_without_a_checkpoint,
         redo_of_damaged_wal,
         redo_that_is_called_off,

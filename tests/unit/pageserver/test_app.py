@@ -21,6 +21,7 @@ from neon_compose.errors import (
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.fetches import Fetches
+from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
@@ -32,7 +33,7 @@ from tests.unit.pageserver.storage import World
 TOKEN = "s3cret"
 
 
-def service_of(world: World) -> Service:
+def service_of(world: World, redo: RedoJobs | None = None) -> Service:
     birth, store, scratch = make_birth(world.tmp_path)
     return Service(
         Parts(
@@ -47,6 +48,7 @@ def service_of(world: World) -> Service:
             computes=world.computes,
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,
+            redo=redo,
         )
     )
 
