@@ -36,6 +36,7 @@ from neon_compose.pageserver.service import Service
 from neon_compose.postgres.versions import Version
 from neon_compose.wait import Deadline, until
 from neon_compose.wire import pageserver as wire
+from tests.kills import replaying
 from tests.unit.pageserver.scratch import FakeScratch, quiet_job
 from tests.unit.pageserver.storage import END_OF_WAL, FakeSession
 
@@ -104,6 +105,10 @@ def write(root: Path) -> None:
     auto.write_text("work_mem = '64MB'\nport = '1'\n")
 
 
+def redo(service: Service) -> None:
+    service.redo("main", quiet_job())
+
+
 def nothing(_: Path) -> None:
     pass
 
@@ -123,6 +128,7 @@ CASES = {
     "delete a branch": Case((initialise, create_branch), delete_branch),
     "start": Case((initialise,), start),
     "start again": Case((initialise, start), start, write),
+    "redo": Case((initialise,), redo, replaying.prepare),
     "delete data": Case((initialise, start), delete_compute, write),
 }
 
@@ -156,6 +162,7 @@ def serve(root: Path, boot: str, disk: Disk | None = None) -> Service:
         make_cluster=FakeScratch,
         session=session,
         syncing=lambda work: partial(disk.sync, work) if disk else lambda: None,
+        wal=replaying.Wal.of(root),
     )
     return make_service(root / "storage", root / "work", "shop", outside)
 
@@ -164,6 +171,7 @@ def look(root: Path, service: Service) -> dict[str, Any]:
     status = service.status()
     return {
         "branches": status.branches,
+        "layers": len(manifests.read_branch(LocalStore(root / "storage"), "main").layers),
         "snapshots": status.snapshots,
         "computes": [
             one.model_dump(include={"pg", "branch", "laid_out", "opened", "doubtful", "has_writes"})
@@ -227,7 +235,7 @@ class Disk:
                 self._copy(below, now / name, target / name, how, folders)
             else:
                 (target / name).write_bytes(self.contents.get(below, b""))
-                (target / name).chmod(0o755 if name == "pg_waldump" else 0o600)
+                (target / name).chmod(0o755 if name in ("pg_waldump", "postgres") else 0o600)
 
 
 def _readable(fd: int) -> bool:

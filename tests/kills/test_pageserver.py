@@ -27,6 +27,7 @@ MANY = (
     "refresh",
     "start",
     "delete data",
+    "redo",
 )  # of their moments each way tries a third, another one each
 
 
