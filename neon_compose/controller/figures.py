@@ -92,6 +92,16 @@ def _of_storages(snap: Snapshot, answers: dict[str, Answer]) -> list[Family]:
         figures("storage_branches", "Branches.", {n: len(one.branches) for n, one in statuses.items()}),
         figures("storage_snapshots", "Snapshots.", {n: len(one.snapshots) for n, one in statuses.items()}),
         figures(
+            "storage_redo_lag_bytes",
+            "Committed WAL after the newest layer, of the branch that has most.",
+            {name: one.redo_lag_bytes for name, one in statuses.items()},
+        ),
+        figures(
+            "storage_redo_failing",
+            "Branches whose last redo job ended with an error.",
+            {name: one.redo_failing for name, one in statuses.items()},
+        ),
+        figures(
             "storage_busy",
             "1 while the storage is made or imported.",
             {name: float(one.busy is not None) for name, one in statuses.items()},

@@ -160,6 +160,8 @@ def branch_out(storage: str, branch: Branch) -> BranchOut:
         writer=branch.writer,
         has_writes=branch.has_writes,
         created_at=branch.created_at,
+        redo_lag_bytes=branch.redo_lag_bytes,
+        redo=branch.redo,
     )
 
 

@@ -87,6 +87,8 @@ class Service:
             return wire.StorageStatus(name=self._parts.name, empty=True, busy=self._busy)
         store = self._parts.store
         cluster = self._cluster(manifests.MAIN)
+        branches = manifests.list_branches(store)
+        redo = [self._redo(one) for one in branches]
         return wire.StorageStatus(
             name=self._parts.name,
             empty=False,
@@ -98,9 +100,11 @@ class Service:
             default_database=cluster.default_database,
             packages=list(doc.packages),
             created_at=doc.created,
-            branches=[one.name for one in manifests.list_branches(store)],
+            branches=[one.name for one in branches],
             snapshots=[one.name for one in manifests.list_snapshots(store)],
             size_bytes=allocated_bytes(store.root),
+            redo_lag_bytes=max((one.lag_bytes or 0 for one in redo), default=0),
+            redo_failing=sum(bool(one.error) for one in redo),
         )
 
     def credentials(self, branch: str) -> wire.Credentials:

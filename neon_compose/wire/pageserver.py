@@ -60,6 +60,8 @@ class StorageStatus(_Response):
     branches: list[str] = Field(default_factory=list)
     snapshots: list[str] = Field(default_factory=list)
     size_bytes: int = 0  # allocated bytes of the storage tree
+    redo_lag_bytes: int = 0  # of the branch that has most WAL after its layers
+    redo_failing: int = 0  # branches whose last redo job ended with an error
 
 
 class Credentials(_Response):

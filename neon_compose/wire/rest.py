@@ -187,6 +187,8 @@ class BranchOut(_Response):
     writer: str | None = None
     has_writes: bool = False
     created_at: datetime
+    redo_lag_bytes: int | None = None  # committed WAL that is not in a layer yet
+    redo: str | None = None  # "running", or the error of the last redo job
 
 
 class SnapshotOut(_Response):

@@ -19,7 +19,8 @@ UNITS = ("_seconds", "_bytes", "_total", "_info")
 PLAIN = {  # numbers of things have no unit
     "pgs", "storages", "containers", "free_ports", "problems", "event_followers", "pageserver_up",
     "safekeeper_up", "safekeeper_receivers",
-    "storage_branches", "storage_snapshots", "storage_busy", "pg_has_writes", "pg_settling", "pg_doubtful",
+    "storage_branches", "storage_snapshots", "storage_busy", "storage_redo_failing",
+    "pg_has_writes", "pg_settling", "pg_doubtful",
 }  # fmt: skip
 BRANCH = {"name": "try1", "storage_name": "shop", "from": "shop@init", "start": True}
 
