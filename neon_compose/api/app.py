@@ -19,6 +19,7 @@ from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
 from neon_compose.controller.recorder import Recorder
+from neon_compose.controller.reviving import Reviver
 from neon_compose.controller.site import REQUESTS, Site
 from neon_compose.errors import NeonError
 from neon_compose.wire.rest import Problem
@@ -39,14 +40,17 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = REQUESTS
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REQUESTS))
-        recorder = Recorder(site.engine, site.stack, site.events)
+        reviver = Reviver(site)
+        recorder = Recorder(site.engine, site.stack, site.events, reviver.tell)
         recorder.start()
         if owns_stack:
+            reviver.start()
             site.workers.submit(whole.bring_back, site)
         else:
             site.ready.set()
         yield
         if owns_stack:
+            reviver.close()
             log.info("stopping the stack")
             await asyncio.to_thread(_stop, site)
         recorder.close()

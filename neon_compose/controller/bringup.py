@@ -81,7 +81,10 @@ def _keep_safe(site: Site, progress: Progress, subnet: IPv4Network) -> None:
     def attempt(number: int) -> None:
         progress.attempt(f"safekeeper {number}", partial(serve, number))
 
-    list(site.crowd.map(attempt, site.snapshot(()).safekeepers))
+    def all_of_them() -> None:
+        list(site.crowd.map(attempt, site.snapshot(()).safekeepers))
+
+    site.locks.run_unasked("bring up safekeepers", all_of_them, alone=frozenset({"safekeepers"}))
 
 
 def _is_elsewhere(doc: StorageDoc, asked: Mapping[str, StorageSpec]) -> bool:

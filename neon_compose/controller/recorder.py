@@ -1,4 +1,5 @@
-"""Puts what the engine says of the stack's containers into the log of events, in a thread of its own.
+"""Puts what the engine says of the stack's containers into the log of events, in a thread of its own, and
+tells who else has to know.
 
 When the engine goes away it asks again until it is back, from the last event it was told of.
 """
@@ -7,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from neon_compose.controller.events import EventLog
-from neon_compose.engine.watching import Watcher, Watching
+from neon_compose.engine.watching import ContainerEvent, Watcher, Watching
 from neon_compose.errors import NeonError
 from neon_compose.wait import now_ns
 
@@ -20,8 +22,14 @@ _PAUSE_S = 1.0
 
 
 class Recorder:
-    def __init__(self, watcher: Watcher, stack: str, events: EventLog) -> None:
-        self._watcher, self._stack, self._events = watcher, stack, events
+    def __init__(
+        self,
+        watcher: Watcher,
+        stack: str,
+        events: EventLog,
+        also: Callable[[ContainerEvent], None] = lambda _: None,
+    ) -> None:
+        self._watcher, self._stack, self._events, self._also = watcher, stack, events, also
         self._since_ns = now_ns() - _BEFORE_NS
         self._watching: Watching | None = None
         self._ending = threading.Event()
@@ -66,3 +74,4 @@ class Recorder:
                 self._since_ns = event.at_ns + 1
                 if event.component is not None:  # probes come and go, and are nobody's news
                     self._events.tell_container(event)
+                    self._also(event)
