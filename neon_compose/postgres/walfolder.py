@@ -10,6 +10,7 @@ with anything else in it was cut by somebody, and that is an error.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.wal import segment_name
 
 PARTIAL = ".partial"
+_BLOCK = 1 << 18
+_ZEROS = bytes(_BLOCK)
 _NAME = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(\.partial)?")
 
 
@@ -95,15 +98,36 @@ class WalFolder:
 
     def read(self, number: int) -> bytes:
         """The bytes of a segment."""
+        return self.head(number, self.segment_size)
+
+    def head(self, number: int, count: int) -> bytes:
+        """The first bytes of a segment."""
         with self.open(number) as file:
-            data = file.read()
-        if len(data) != self.segment_size:
+            self._check_size(number, file)
+            return file.read(count)
+
+    def filled(self, number: int) -> int:
+        """How many bytes of a segment there are up to the last one that isn't zero. Reads it from its end."""
+        with self.open(number) as file:
+            self._check_size(number, file)
+            end = self.segment_size
+            while end:
+                begin = max(0, end - _BLOCK)
+                file.seek(begin)
+                data = file.read(end - begin)
+                if data != _ZEROS[: len(data)]:
+                    return begin + len(data.rstrip(b"\0"))
+                end = begin
+        return 0
+
+    def _check_size(self, number: int, file: BinaryIO) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if size != self.segment_size:
             raise Corrupt(
                 f'WAL segment "{self.name(number)}" has a wrong size',
-                detail=f'In "{self.path}" it has {len(data)} bytes, not {self.segment_size}.',
+                detail=f'In "{self.path}" it has {size} bytes, not {self.segment_size}.',
                 code="wal_size",
             )
-        return data
 
     def run(self, first: int, files: dict[int, Path]) -> int:
         """The last of the segments that follow `first` without a gap. Raises `Corrupt` naming a segment
@@ -119,10 +143,9 @@ class WalFolder:
     def last_byte(self, start: Lsn, last: int) -> Lsn:
         """The end of what isn't zero from `start` to the end of the segment `last`; `start` if all is."""
         for number in range(last, self.number(start) - 1, -1):
-            begin = self.begin(number).value
-            data = self.read(number)[max(0, start.value - begin) :].rstrip(b"\0")
-            if data:
-                return Lsn(max(begin, start.value) + len(data))
+            end = self.begin(number).value + self.filled(number)
+            if end > max(start.value, self.begin(number).value):
+                return Lsn(end)
         return start
 
 

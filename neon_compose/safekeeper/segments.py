@@ -100,7 +100,9 @@ class Segments:
             if number != max(present):
                 raise Corrupt(f'WAL segment "{path.name}" is not complete, and later ones are there')
             short = path.stat().st_size < self.folder.segment_size
-            self._write_partial(number, b"" if short else self.folder.read(number))
+            self._write_partial(
+                number, b"" if short else self.folder.head(number, self.folder.filled(number))
+            )
         durable.sync_folder(self.folder.path)
 
     def held(self) -> Held | None:
@@ -164,7 +166,7 @@ class Segments:
             self._remove(later)
         if ends_before:
             self._complete(number - 1)
-        before = self.folder.read(number)[:head] if head else b""
+        before = self.folder.head(number, head) if head else b""
         if number in present and self.folder.complete(number).exists():
             self.folder.complete(number).rename(self.folder.partial(number))
             durable.sync_folder(self.folder.path)
@@ -186,7 +188,7 @@ class Segments:
             if after_last:
                 self._complete(number - 1)
             part = data[: self.folder.segment_size - head]
-            before = self.folder.read(number)[:head] if head else b""
+            before = self.folder.head(number, head) if head else b""
             if self.folder.complete(number).exists():
                 raise Conflict(f'segment "{self.folder.name(number)}" is complete', code="wal_there")
             self._write_partial(number, before + part)
@@ -248,7 +250,8 @@ class Segments:
 
     def _write_partial(self, number: int, head: bytes) -> None:
         """The partial segment with `head` and zeros after it, in one rename. Room for all of it is taken
-        now: a full disk shows here, or as pg_receivewal fills a segment of its own, never inside one."""
+        now: a full disk shows here, or as pg_receivewal fills a segment of its own, never inside one. The
+        zeros are not written, though: a branch is opened in less time than that takes."""
         with durable.aside(self.folder.partial(number)) as copy:
             os.posix_fallocate(copy.fd, 0, self.folder.segment_size)
             copy.write(head)

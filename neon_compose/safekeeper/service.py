@@ -33,7 +33,8 @@ from neon_compose.wire.safekeeper import BranchStatus, EnrolQuery, SafekeeperSta
 _log = log.get(__name__)
 
 _TEND_S = 1.0
-_THREADS = 16
+_TENDERS = 4  # each holds a segment or two in memory
+_LOOKERS = 16  # each may wait for a primary that is frozen
 
 
 class Service:
@@ -46,7 +47,8 @@ class Service:
         self._damaged: dict[UUID, NeonError] = {}  # those whose record can't be read
         self._changing = threading.Lock()  # which keepers there are
         self._over = threading.Event()
-        self._pool = ThreadPoolExecutor(_THREADS, "branches")
+        self._tenders = ThreadPoolExecutor(_TENDERS, "tending")
+        self._lookers = ThreadPoolExecutor(_LOOKERS, "looking")
         self._tending = threading.Thread(target=self._tend_on, name="tending", daemon=True)
 
     def start(self) -> None:
@@ -67,8 +69,9 @@ class Service:
     def close(self) -> None:
         """End all receivers, and let go of the volume."""
         self._over.set()
-        list(self._pool.map(_close, self._keepers.values()))
-        self._pool.shutdown()
+        list(self._lookers.map(_close, self._keepers.values()))
+        for pool in (self._tenders, self._lookers):
+            pool.shutdown()
         self._volume.close()
 
     # ---- looking
@@ -85,7 +88,7 @@ class Service:
     def status(self) -> SafekeeperStatus:
         with self._changing:
             keepers, damaged = list(self._keepers.values()), dict(self._damaged)
-        found = list(self._pool.map(branch_status, keepers))
+        found = list(self._lookers.map(branch_status, keepers))
         found += [self._damaged_status(branch, error) for branch, error in damaged.items()]
         return SafekeeperStatus(
             identity=str(self._volume.identity), branches=found, free_bytes=self._volume.free_bytes()
@@ -137,7 +140,7 @@ class Service:
     def _tend(self) -> None:
         with self._changing:
             waiting = [keeper for keeper in self._keepers.values() if not keeper.is_at_rest]
-        list(self._pool.map(Keeper.tend, waiting))
+        list(self._tenders.map(Keeper.tend, waiting))
 
     def _damaged_status(self, branch: UUID, error: NeonError) -> BranchStatus:
         return BranchStatus(

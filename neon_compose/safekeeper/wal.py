@@ -30,6 +30,7 @@ class Wal:
         self._folder = WalFolder(path, timeline, segment_size)
         self._walk = walk
         self._segments: Segments | None = None
+        self._in_order = False  # as `Segments.open` left it
         self._record = Lsn(0)  # the end of a record that was walked to
 
     @property
@@ -52,6 +53,7 @@ class Wal:
                 raise
 
         self._segments = wait.until(f'"{folder.path}" to be free', ours, wait.Deadline.after(_IN_USE_S))
+        self._in_order = True
 
     def close(self) -> None:
         if self._segments is not None:
@@ -64,7 +66,9 @@ class Wal:
 
         Never less than was flushed before: the WAL is synced up to there, be it in the middle of a record.
         """
-        self.segments.settle()
+        if not self._in_order:
+            self.segments.settle()
+        self._in_order = False
         held = self.segments.held()
         known = max(held.whole if held else member.oldest, member.flushed)
         return max(member.flushed, self._walked(member, known, None))
