@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import TypeVar
 
 from pydantic import SecretStr
 
-from neon_compose.controller import minio, network, pgs, plan, pods, specs, storages
+from neon_compose.controller import keeping, minio, network, pgs, plan, pods, specs, storages
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.progress import Progress
@@ -44,7 +43,8 @@ def bring_up(
     file, make what it names and no document does. `passwords` are those of servers to import from."""
     work = partial(network.ensure_network, site.engine, site.stack, site.image("base"), site.me)
     subnet = progress.emit_around(f"network {specs.network_name(site.stack)}", work)
-    _keep_safe(site, progress, subnet)
+    keep = partial(keeping.bring_up, site, progress, subnet)
+    site.locks.run_unasked("bring up safekeepers", keep, alone=frozenset({"safekeepers"}))
     asked = file.storages if file is not None else {}
     elsewhere = {name for name, doc in site.documents.read().storages.items() if _is_elsewhere(doc, asked)}
     _serve_all(site, progress, lambda name: name not in elsewhere)
@@ -67,24 +67,6 @@ def bring_up(
 def _each(site: Site, progress: Progress, what: str, docs: Iterable[D], work: Callable[[D], object]) -> None:
     """Beside each other."""
     list(site.crowd.map(lambda doc: progress.attempt(f"{what} {doc.name}", partial(work, doc)), docs))
-
-
-def _keep_safe(site: Site, progress: Progress, subnet: IPv4Network) -> None:
-    """All safekeepers run, before anybody wants to commit; the others do where one can't."""
-
-    def serve(number: int) -> None:
-        site.refuse_while_stopping()
-        snap = site.snapshot()
-        # Not as a context: one that doesn't answer in time may yet do so, and is better left to try.
-        site.execution(snap).run(plan.plan_safekeeper(snap, number, subnet))
-
-    def attempt(number: int) -> None:
-        progress.attempt(f"safekeeper {number}", partial(serve, number))
-
-    def all_of_them() -> None:
-        list(site.crowd.map(attempt, site.snapshot(()).safekeepers))
-
-    site.locks.run_unasked("bring up safekeepers", all_of_them, alone=frozenset({"safekeepers"}))
 
 
 def _is_elsewhere(doc: StorageDoc, asked: Mapping[str, StorageSpec]) -> bool:

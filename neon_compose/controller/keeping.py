@@ -1,21 +1,64 @@
-"""What the stack's safekeepers say, asked beside each other; and in figures."""
+"""The stack's safekeepers: all are made to run; what they say, asked beside each other, and in figures."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
+from ipaddress import IPv4Network
 
+from neon_compose.controller import plan
 from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.progress import Progress
 from neon_compose.controller.safekeepers import Safekeeper
 from neon_compose.controller.site import Site
-from neon_compose.errors import NeonError
+from neon_compose.errors import NeonError, Unavailable
 from neon_compose.metrics import Family, gauge
 from neon_compose.wire.safekeeper import SafekeeperStatus
 
 log = logging.getLogger(__name__)
 
 Statuses = Mapping[int, SafekeeperStatus]
+
+
+def bring_up(site: Site, progress: Progress, subnet: IPv4Network) -> None:
+    """All run and are up to date, before anybody wants to commit; where one can't, the others do.
+
+    Those that are down come first. Outdated ones are replaced in turns, and only while none failed to come
+    up: commits go on as long as most of them run.
+    """
+
+    def attempt(number: int, *, all_up: bool = True) -> bool:
+        return progress.attempt(
+            f"safekeeper {number}", partial(_serve, site, number, subnet, may_replace=all_up)
+        )
+
+    snap = site.snapshot()
+    running = [number for number in snap.safekeepers if _runs(snap, number)]
+    all_up = all(list(site.crowd.map(attempt, [one for one in snap.safekeepers if one not in running])))
+    for number in running:
+        all_up = attempt(number, all_up=all_up) and all_up
+
+
+def _runs(snap: Snapshot, number: int) -> bool:
+    seen = snap.safekeeper(number)
+    return seen is not None and seen.running
+
+
+def _serve(site: Site, number: int, subnet: IPv4Network, *, may_replace: bool) -> None:
+    site.refuse_while_stopping()
+    snap = site.snapshot()
+    steps = plan.plan_safekeeper(snap, number, subnet)
+    if steps.steps and not may_replace and _runs(snap, number):
+        raise Unavailable(
+            "it stays as it is, since another safekeeper is down",
+            detail="Replacing it now could leave too few of them for commits.",
+            hint="neon-compose logs safekeeper shows why the other one doesn't answer; then up -d again.",
+            code="safekeeper_kept",
+        )
+    # Not as a context: one that doesn't answer in time may yet do so, and is better left to try.
+    site.execution(snap).run(steps)
 
 
 def statuses(site: Site, snap: Snapshot) -> Statuses:

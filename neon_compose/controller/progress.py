@@ -25,13 +25,15 @@ class Progress:
     emit: Emit = silent
     problems: list[dict[str, Any]] = field(default_factory=list)
 
-    def attempt(self, name: str, work: Callable[[], object]) -> None:
-        """Do `work`; its failure becomes a problem that starts with `name`."""
+    def attempt(self, name: str, work: Callable[[], object]) -> bool:
+        """Do `work`; its failure becomes a problem that starts with `name`. Whether it succeeded."""
         try:
             self.emit_around(name, work)
         except NeonError as error:
             self.failed(name, error)
             self.emit(Event(name=name, state="done", note=f"failed: {error.message}"))
+            return False
+        return True
 
     def emit_around(self, name: str, work: Callable[[], T]) -> T:
         """Do `work` as a step, for what it gives; its failure is raised."""

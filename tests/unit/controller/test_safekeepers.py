@@ -83,6 +83,35 @@ def test_asking_for_fewer_removes_none_and_says_so(bare: Fixture) -> None:
     assert bare.engine.running("t_safekeeper_2")
 
 
+def test_newer_ones_take_turns_so_that_most_of_them_are_always_up(bare: Fixture) -> None:
+    up(bare, safekeepers=3)
+    bare.engine.stop("t_safekeeper_2", 1)
+    doc = bare.site.documents.read().stack
+    bare.site.documents.put(doc.model_copy(update={"images": {**doc.images, "safekeeper": "newer:2"}}))
+    seen = len(bare.engine.calls)
+    up(bare, safekeepers=3)
+    news = [call for call in bare.engine.calls[seen:] if "safekeeper" in call and "volume" not in call]
+    assert news == [
+        f"{what} t_safekeeper_{number}"
+        for number in (2, 1, 3)  # the one that is down anyway comes first
+        for what in ("stop", "remove container", "create", "start")
+    ]
+
+
+def test_a_newer_one_that_does_not_come_up_keeps_the_others_as_they_are(
+    bare: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neon_compose.controller.execute._HEALTHY_S", 0.1)
+    up(bare, safekeepers=3)
+    bare.engine.program = lambda spec: (1, ["no such symbol"]) if spec.image == "newer:2" else None
+    request = StackIn(config=CONFIG | {"safekeepers": 3}, images={"safekeeper": "newer:2"})
+    titles = [problem["title"] for problem in stack.apply(bare.site, request).problems]
+    assert [title.partition(":")[0] for title in titles] == [f"safekeeper {number}" for number in (1, 2, 3)]
+    assert "another safekeeper is down" in titles[1]
+    assert bare.engine.running("t_safekeeper_2")
+    assert bare.engine.running("t_safekeeper_3")
+
+
 def test_the_plan_shows_those_that_will_be_made(bare: Fixture) -> None:
     rows = stack.dry_run(bare.site, StackIn(config=CONFIG | {"safekeepers": 1})).rows()
     assert ("create container", "t_safekeeper_1") in [(row["action"], row["target"]) for row in rows]
