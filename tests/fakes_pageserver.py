@@ -21,6 +21,7 @@ from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
+    BranchSize,
     ComputeStatus,
     Credentials,
     ImportAs,
@@ -218,6 +219,9 @@ class FakePageserver:
     @staticmethod
     def _has_writes(store: FakeStore, branch: str) -> bool:
         return any(one.branch == branch and one.has_writes for one in store.computes.values())
+
+    def sizes(self) -> list[BranchSize]:
+        return [BranchSize(name=name, own_bytes=4096) for name in self._store.branches]
 
     def snapshots(self) -> list[Snapshot]:
         return [_snapshot(name, branch) for name, branch in self._store.snapshots.items()]

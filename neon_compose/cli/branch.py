@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neon_compose.cli import render
+from neon_compose.cli import branchtree, render
 from neon_compose.cli.args import (
     DiscardWrites,
     DryRun,
@@ -29,18 +29,9 @@ from neon_compose.cli.plan import changed
 from neon_compose.cli.session import give, of, say
 from neon_compose.model.names import parse_name
 from neon_compose.model.source import parse_source
+from neon_compose.wait import now
 
 app = typer.Typer(help="Branches: writable copies in a moment.", no_args_is_help=True, rich_markup_mode=None)
-
-COLUMNS: render.Columns = {
-    "STORAGE": "storage_name",
-    "NAME": "name",
-    "PARENT": "parent",
-    "SNAPSHOT": "snapshot",
-    "PG": "writer",
-    "WRITES": "has_writes",
-    "CREATED": "created_at",
-}
 
 
 @app.command()
@@ -88,7 +79,10 @@ def list_(
         branches = client.get(f"/storages/{one_name(storage, option_storage, 'storage')}/branches")
     else:
         branches = all_branches(of(ctx))
-    give(render.as_json(branches) if output is Output.JSON else render.as_table(branches, COLUMNS))
+    if output is Output.JSON:
+        give(render.as_json(branches))
+    else:
+        give(render.as_table(*branchtree.rows(branches, now())))
 
 
 @app.command()

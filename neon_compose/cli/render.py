@@ -56,6 +56,14 @@ def seconds(duration_s: float) -> str:
     return f"{int(duration_s) // 60} min {int(duration_s) % 60} s"
 
 
+def age(duration_s: float) -> str:
+    """How long ago, in one unit: "42 s", "3 min", "5 h", "12 d"."""
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if duration_s >= 2 * unit_s or (duration_s >= unit_s and unit == "min"):
+            return f"{int(duration_s) // unit_s} {unit}"
+    return f"{max(int(duration_s), 0)} s"
+
+
 def _value(row: Document, column: str | Cell) -> object:
     return row.get(column) if isinstance(column, str) else column(row)
 

@@ -81,8 +81,9 @@ def _no_branch(storage: str, branch: str, known: Known) -> NotFound:
 
 
 def list_of(site: Site, storage: str) -> list[BranchOut]:
-    snap = site.snapshot()
-    return [render.branch_out(storage, one) for one in site.pageserver(snap, storage).branches()]
+    server = site.pageserver(site.snapshot(), storage)
+    sizes = {one.name: one.own_bytes for one in server.sizes()}
+    return [render.branch_out(storage, one, sizes.get(one.name)) for one in server.branches()]
 
 
 def show(site: Site, storage: str, name: str) -> BranchOut:
@@ -90,7 +91,8 @@ def show(site: Site, storage: str, name: str) -> BranchOut:
     found = known(site, snap, storage, None)
     if name not in found[storage]:
         raise _no_branch(storage, name, found)
-    return render.branch_out(storage, found[storage][name])
+    sizes = {one.name: one.own_bytes for one in site.pageserver(snap, storage).sizes()}
+    return render.branch_out(storage, found[storage][name], sizes.get(name))
 
 
 def put(

@@ -150,13 +150,16 @@ def storage_state(container: Container | None, status: StorageStatus | None) -> 
     return StorageState.RUNNING if status is not None else StorageState.FAILED
 
 
-def branch_out(storage: str, branch: Branch) -> BranchOut:
+def branch_out(storage: str, branch: Branch, own_bytes: int | None = None) -> BranchOut:
     return BranchOut(
         storage_name=storage,
         name=branch.name,
         id=branch.id,
         parent=branch.parent,
         snapshot=branch.snapshot,
+        start_lsn=branch.start_lsn,
+        own_bytes=own_bytes,
+        wal_bytes=branch.redo_lag_bytes,
         writer=branch.writer,
         has_writes=branch.has_writes,
         created_at=branch.created_at,

@@ -42,6 +42,7 @@ from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs
 from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.pageserver.walrecords import WalRecords
@@ -171,6 +172,7 @@ def make_service(
         branches=branches,
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
+        sizes=Sizes(store, computes.writer_own_bytes),
         redo=RedoJobs(lambda: manifests.list_branches(store), branch_wal, growth, _limits())
         if seats
         else None,

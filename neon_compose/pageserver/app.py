@@ -86,6 +86,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     def branches() -> list[wire.Branch]:
         return service.branches()
 
+    @routes.get("/sizes")
+    def sizes() -> list[wire.BranchSize]:
+        return service.sizes()
+
     @routes.put("/branches/{name}")
     def create_branch(name: str, body: wire.BranchRequest, response: Response) -> wire.Branch:
         branch, created = service.create_branch(name, body)

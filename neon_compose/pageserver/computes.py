@@ -220,6 +220,10 @@ class Computes:
             return True
         return self._has_writes(generation)
 
+    def writer_own_bytes(self, writer: Writer) -> int:
+        """Allocated bytes of the compute a manifest names; 0 if it is lost."""
+        return self._around.own_bytes.of(self._around.generations.paths(writer.pg, writer.generation))
+
     def _status(self, generation: Generation) -> wire.ComputeStatus:
         record = generation.record or Record(generation.pg, generation.id, "", "")
         trust = self._trust(record, generation) if record.stage >= Stage.LAID_OUT else None

@@ -33,6 +33,7 @@ from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
 from neon_compose.pageserver.redoing import RedoJobs, Standing
+from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
 from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN, ScratchPostgres
@@ -58,6 +59,7 @@ class Parts:
     branches: Branches
     claims: Claims
     computes: Computes
+    sizes: Sizes
     known_settings: frozenset[str]
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
@@ -235,6 +237,11 @@ class Service:
     def branches(self) -> list[wire.Branch]:
         self.storage()
         return self._parts.branches.show_all(self._redo)
+
+    def sizes(self) -> list[wire.BranchSize]:
+        self.storage()
+        found = self._parts.sizes.own()
+        return [wire.BranchSize(name=name, own_bytes=size) for name, size in found.items()]
 
     def snapshots(self) -> list[wire.Snapshot]:
         self.storage()

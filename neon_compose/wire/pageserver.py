@@ -109,6 +109,13 @@ class Branch(_Response):
     redo_rate: float | None = None  # bytes of WAL per second of the last job
 
 
+class BranchSize(_Response):
+    """Apart from `Branch`, which every request about branches asks for: this walks through files."""
+
+    name: str
+    own_bytes: int
+
+
 class Redone(_Response):
     """What a redo job that was asked for came to."""
 

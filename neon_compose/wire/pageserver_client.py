@@ -18,6 +18,7 @@ from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
     BranchRequest,
+    BranchSize,
     ComputeStatus,
     Credentials,
     ImportAs,
@@ -44,6 +45,7 @@ _CONNECT_S = 5.0
 _MARGIN_S = 5.0  # the server gives up first, and says why
 
 _BRANCHES = TypeAdapter(list[Branch])
+_SIZES = TypeAdapter(list[BranchSize])
 _SNAPSHOTS = TypeAdapter(list[Snapshot])
 _COMPUTES = TypeAdapter(list[ComputeStatus])
 _LEFTOVERS = TypeAdapter(list[Leftover])
@@ -119,6 +121,10 @@ class PageserverClient:
 
     def branches(self) -> list[Branch]:
         return _BRANCHES.validate_python(self._look("/v1/branches"))
+
+    def sizes(self) -> list[BranchSize]:
+        """Disk that is each branch's own."""
+        return _SIZES.validate_python(self._look("/v1/sizes"))
 
     def snapshots(self) -> list[Snapshot]:
         return _SNAPSHOTS.validate_python(self._look("/v1/snapshots"))

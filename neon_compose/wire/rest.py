@@ -179,11 +179,17 @@ class PgUrl(_Response):
 
 
 class BranchOut(_Response):
+    """`own_bytes` are those it doesn't share with its parent, `wal_bytes` the committed WAL that isn't in a
+    layer yet; None where it isn't known."""
+
     storage_name: str
     name: str
     id: str
     parent: str | None = None
-    snapshot: str | None = None
+    snapshot: str | None = None  # where it starts, if that has a name
+    start_lsn: str | None = None
+    own_bytes: int | None = None
+    wal_bytes: int | None = None
     writer: str | None = None
     has_writes: bool = False
     created_at: datetime

@@ -69,6 +69,7 @@ def test_branches_are_made_shown_and_deleted(api: Api) -> None:
     made = api.http.put("/storages/shop/branches/b", json={"from": "shop@init"})
     assert made.status_code == 201
     assert (made.json()["parent"], made.json()["snapshot"]) == ("main", "init")
+    assert (made.json()["start_lsn"], made.json()["own_bytes"]) == ("0/1000000", 4096)
     assert api.http.put("/storages/shop/branches/b", json={"from": "shop@init"}).status_code == 200
     assert api.http.put("/storages/shop/branches/b", json={}).status_code == 200
     assert api.http.put("/storages/shop/branches/b", json={"from": "shop"}).status_code == 409

@@ -23,6 +23,7 @@ from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.sizes import Sizes
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
 from neon_compose.wire.pageserver_client import PageserverClient
@@ -46,6 +47,7 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             branches=world.branches,
             claims=world.claims,
             computes=world.computes,
+            sizes=Sizes(world.store, world.computes.writer_own_bytes),
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,
             redo=redo,
@@ -170,6 +172,16 @@ def test_a_compute_from_nothing_to_open_and_back(client: PageserverClient) -> No
     client.delete_compute("try1")
     with pytest.raises(NotFound):
         client.compute("try1")
+
+
+def test_sizes_are_of_what_a_branch_does_not_share(client: PageserverClient, world: World) -> None:
+    client.create_branch("b", from_branch="main")
+    sizes = {one.name: one.own_bytes for one in client.sizes()}
+    assert sizes["main"] > 0
+    assert sizes["b"] == 0
+    world.up("try1", "b")
+    sizes = {one.name: one.own_bytes for one in client.sizes()}
+    assert sizes["b"] == client.compute("try1").own_bytes
 
 
 def test_settings_are_refused_before_anything_is_touched(client: PageserverClient, world: World) -> None:

@@ -15,6 +15,7 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.sizes import Sizes
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import FetchReport, FetchRequest, Via
@@ -40,6 +41,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         branches=unused,  # type: ignore[arg-type]
         claims=unused,  # type: ignore[arg-type]
         computes=unused,  # type: ignore[arg-type]
+        sizes=Sizes(store, lambda _: 0),
         known_settings=frozenset(),
         warm_up=lambda: None,
     )
