@@ -31,7 +31,8 @@ def families(site: Site) -> list[Family]:
     asked = zip(servers, site.workers.map(_answer, servers.values()), strict=True)
     answers = {storage: answer for storage, answer in asked if answer is not None}
     found = [_about(site), *_of_stack(site, snap, answers), *_of_storages(snap, answers), *_of_pgs(answers)]
-    found += keeping.families(snap, keeping.statuses(site, snap))
+    branches = {one.branch_id: _labels(name, one) for name, (_, some) in answers.items() for one in some}
+    found += keeping.families(snap, keeping.statuses(site, snap), branches)
     if isinstance(site.engine, MeteredEngine):
         found += site.engine.families()
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import IPv4Network
 
@@ -15,7 +15,8 @@ from neon_compose.controller.safekeepers import Safekeeper
 from neon_compose.controller.site import Site
 from neon_compose.errors import NeonError, Unavailable
 from neon_compose.metrics import Family, gauge
-from neon_compose.wire.safekeeper import SafekeeperStatus
+from neon_compose.model.lsn import Lsn
+from neon_compose.wire.safekeeper import BranchStatus, SafekeeperStatus
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,9 @@ def _status(safekeeper: Safekeeper) -> SafekeeperStatus | None:
         return None
 
 
-def families(snap: Snapshot, answers: Statuses) -> list[Family]:
-    """Of all safekeepers that the stack should have; one that doesn't answer is `up` 0."""
+def families(snap: Snapshot, answers: Statuses, branches: Mapping[str, Mapping[str, str]]) -> list[Family]:
+    """Of all safekeepers that the stack should have; one that doesn't answer is `up` 0. `branches` are the
+    labels of those that pgs are on, by branch id."""
 
     def figures(name: str, help_: str, of: Mapping[int, float]) -> Family:
         return gauge(name, help_, *(({"safekeeper": str(number)}, value) for number, value in of.items()))
@@ -85,7 +87,27 @@ def families(snap: Snapshot, answers: Statuses) -> list[Family]:
     receivers = Counter(
         (number, branch.receiver) for number, one in answers.items() for branch in one.branches
     )
+
+    def positions(name: str, help_: str, lsn: Callable[[BranchStatus], str]) -> Family:
+        found = [
+            ({"safekeeper": str(number), **branches[one.branch_id]}, Lsn.parse(lsn(one)).value)
+            for number, status in answers.items()
+            for one in status.branches
+            if one.branch_id in branches
+        ]
+        return gauge(name, help_, *found)
+
     return [
+        positions(
+            "safekeeper_flushed_bytes",
+            "The LSN up to which it has WAL of the branch on its disk, as a number.",
+            lambda one: one.flushed,
+        ),
+        positions(
+            "safekeeper_committed_bytes",
+            "The LSN up to which it knows WAL of the branch to be on enough disks, as a number.",
+            lambda one: one.committed,
+        ),
         figures(
             "safekeeper_up",
             "1 if the safekeeper answers.",

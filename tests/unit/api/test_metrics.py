@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from neon_compose.engine.metered import MeteredEngine
 from neon_compose.engine.runtime import Engine
 from neon_compose.errors import NotFound
+from neon_compose.wire.safekeeper import BranchStatus
 from tests.fakes import FakeEngine
 from tests.prometheus import figures, key
 from tests.unit.api.conftest import Api
@@ -76,6 +77,23 @@ def test_a_safekeeper_that_hangs_is_down(api: Api) -> None:
     assert [found[key("safekeeper_up", safekeeper=number)] for number in ("1", "2")] == [1, 0]
     assert found[key("safekeeper_free_bytes", safekeeper="1")] == 1 << 30
     assert found[key("containers", component="safekeeper", state="running")] == 2
+
+
+def test_how_far_a_safekeeper_has_the_wal_of_a_pg_is_told(api: Api) -> None:
+    api.fixture.bring_safekeepers(1)
+    api.http.put("/pgs", json=BRANCH)
+    site = api.fixture.site
+    (compute,) = site.pageserver(site.snapshot(), "shop").computes()
+    status = BranchStatus(
+        branch_id=compute.branch_id, identity="0" * 32, promised=1, term=1, history=[], oldest="0/0",
+        flushed="0/2000", committed="0/1000", counts=True, receiver="receiving",
+    )  # fmt: skip
+    api.fixture.safekeepers.branches[1] = [status, status.model_copy(update={"branch_id": "nobody's"})]
+    found = figures(api.http)
+    labels = {"safekeeper": "1", "pg": "try1", "storage": "shop", "branch": "try1"}
+    assert found[key("safekeeper_flushed_bytes", **labels)] == 0x2000
+    assert found[key("safekeeper_committed_bytes", **labels)] == 0x1000
+    assert found[key("safekeeper_receivers", safekeeper="1", condition="receiving")] == 2
 
 
 def test_requests_are_counted_by_route_and_status_also_refused_ones(api: Api) -> None:
