@@ -42,8 +42,8 @@ class Committed(Protocol):
 class CommittedWal(Protocol):
     """Of branches that safekeepers have WAL of, checked. Raises `Unavailable`, `Corrupt`."""
 
-    def committed(self, manifest: Manifest) -> Committed:
-        """Up to the commit LSN."""
+    def end(self, manifest: Manifest) -> Lsn:
+        """The end of the last record there is by the commit LSN."""
         ...
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:
@@ -62,7 +62,7 @@ class Records(Protocol):
 class NoSafekeepers:
     """The `CommittedWal` of a stack that has none."""
 
-    def committed(self, manifest: Manifest) -> Committed:
+    def end(self, manifest: Manifest) -> Lsn:
         raise _no_safekeepers(manifest)
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:  # noqa: ARG002
@@ -134,7 +134,7 @@ class Moments:
     # ---- the latest
 
     def _latest(self, manifest: Manifest) -> Lsn:
-        return self.wal.committed(manifest).end if _has_wal(manifest) else self._unmoved(manifest)
+        return self.wal.end(manifest) if _has_wal(manifest) else self._unmoved(manifest)
 
     def _unmoved(self, manifest: Manifest) -> Lsn:
         """The end of a branch that safekeepers have no WAL of: it is where it started."""

@@ -12,9 +12,10 @@ none has it whole the error names it.
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.postgres.cut import Cut
+from neon_compose.postgres.nearby import boundary_before
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.postgres.walk import walk
@@ -34,6 +36,7 @@ from neon_compose.postgres.walk import walk
 _log = log.get(__name__)
 _WAL = "pg_wal/"
 _NOWHERE = Lsn(0)
+_FAR = 2 << 20  # bytes of WAL: to fetch and walk less than this is as quick as to look for its end
 
 
 @dataclass(frozen=True)
@@ -83,18 +86,19 @@ class BranchWal:
 
         Raises `Unavailable` if safekeepers that have it don't answer, `Corrupt` for damage.
         """
-        register = manifest.register
-        if register is None or not register.decided.history.starts:
-            return self.upto(manifest, self.start(manifest))
-        commit = self._quorum.commit(manifest)
-        if commit is None:
-            raise Unavailable(
-                f'the WAL of branch "{manifest.name}" can\'t be read',
-                detail="Too few of its safekeepers answer, or their WAL is not the branch's.",
-                hint="neon-compose status shows them.",
-                code="no_majority",
-            )
-        return self.upto(manifest, commit)
+        commit = self._commit(manifest)
+        return self.upto(manifest, self.start(manifest) if commit is None else commit)
+
+    def end(self, manifest: Manifest) -> Lsn:
+        """The end of the last committed record, where nothing else of the WAL is asked for: a snapshot of a
+        busy branch doesn't wait until all is fetched and walked. Whoever opens it does that. Raises as
+        `committed`."""
+        commit = self._commit(manifest)
+        if commit is not None:
+            known = max(self._views[manifest.branch_id].have, self._tips.get(manifest.layers).end)
+            found = self._last_end(manifest, commit) if commit.value - known.value > _FAR else None
+            return found or self.upto(manifest, commit).end
+        return self.committed(manifest).end
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:
         """WAL up to the last record that ends by `end`, which is committed or decided."""
@@ -137,6 +141,40 @@ class BranchWal:
     def forget(self, branch_id: UUID) -> None:
         """The branch is deleted."""
         self._views.pop(branch_id, None)
+
+    def _commit(self, manifest: Manifest) -> Lsn | None:
+        """None if no term ever was."""
+        register = manifest.register
+        if register is None or not register.decided.history.starts:
+            return None
+        commit = self._quorum.commit(manifest)
+        if commit is None:
+            raise Unavailable(
+                f'the WAL of branch "{manifest.name}" can\'t be read',
+                detail="Too few of its safekeepers answer, or their WAL is not the branch's.",
+                hint="neon-compose status shows them.",
+                code="no_majority",
+            )
+        return commit
+
+    def _last_end(self, manifest: Manifest, commit: Lsn) -> Lsn | None:
+        """As the segment of `commit` alone says; None if it doesn't."""
+        own = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
+        begin = own.begin(own.number(Lsn(commit.value - 1)))
+        if begin <= self.start(manifest):
+            return None
+        for host, safekeeper in self._quorum.holders(manifest, commit):
+            with tempfile.TemporaryDirectory(dir=self._root, prefix="end-") as path:
+                folder = replace(own, path=Path(path))
+                try:
+                    self._copy(manifest, folder, safekeeper, begin, commit)
+                    near = boundary_before(folder, commit)
+                    return walk(self._version, folder, near, known=commit, upto=commit).end if near else None
+                except (Corrupt, Unavailable) as error:
+                    _log.warning(
+                        "the end of %s from %s: %s (%s)", manifest.name, host, error.message, error.detail
+                    )
+        return None
 
     # ---- filling a view
 

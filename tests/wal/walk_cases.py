@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from neon_compose import wait
 from neon_compose.errors import Corrupt, Invalid
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.nearby import boundary_before
 from neon_compose.postgres.wal import PAGE
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.postgres.walk import Found, Stop, find_time, normalise, walk
@@ -271,6 +272,22 @@ def a_time_is_where_no_later_commit_is_included(place: Place) -> None:
     raises(Corrupt, lambda: find_time(V17, wal, redo, end, times[-1]), "damaged")
 
 
+def the_last_record_before_an_lsn_is_found_from_close_by(place: Place) -> None:
+    segments, end, _ = received(place)
+    wal, redo = segments.folder, place.template.redo
+    found = 0
+    for _ in range(60):
+        lsn = Lsn(place.rng.randrange(redo.value + SEGMENT, end.value + 1))
+        near = boundary_before(wal, lsn, place.rng.choice([PAGE, 4 * PAGE, 64 * PAGE]))
+        if near is not None:
+            found += 1
+            assert walk(V17, wal, near, known=lsn, upto=lsn).end == normalise(V17, wal, redo, lsn), (
+                near,
+                lsn,
+            )
+    assert found > 20
+
+
 CASES = [
     a_walk_ends_where_the_wal_does,
     a_folder_is_walked_and_read_while_it_is_filled,
@@ -280,4 +297,5 @@ CASES = [
     wal_that_ends_with_its_last_segment_is_no_damage,
     a_missing_or_short_segment_is_named,
     a_time_is_where_no_later_commit_is_included,
+    the_last_record_before_an_lsn_is_found_from_close_by,
 ]

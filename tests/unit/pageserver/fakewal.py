@@ -43,9 +43,9 @@ class FakeWal:
     rows: dict[UUID, list[Row]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def committed(self, manifest: Manifest) -> FakeCommitted:
+    def end(self, manifest: Manifest) -> Lsn:
         self.asked.append(f"end of {manifest.name}")
-        return self._upto(manifest, self.rows[manifest.branch_id][-1].end)
+        return self.rows[manifest.branch_id][-1].end
 
     def upto(self, manifest: Manifest, end: Lsn) -> FakeCommitted:
         self.asked.append(f"{manifest.name} over {len(manifest.layers)} to {end}")
