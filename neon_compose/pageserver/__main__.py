@@ -35,12 +35,11 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
-from neon_compose.pageserver.growing import Growth
+from neon_compose.pageserver.layering import redo_jobs
 from neon_compose.pageserver.moments import Moments, NoSafekeepers
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
-from neon_compose.pageserver.redoing import Limits, RedoJobs
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
@@ -49,7 +48,6 @@ from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres import conf, versions
 from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
-from neon_compose.postgres.walk import walk
 from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
 from neon_compose.wire.safekeeper import PORT as SAFEKEEPER_PORT
@@ -144,17 +142,8 @@ def make_service(
     )
     computes = Computes(around)
     ages = Ages(store)
-    layers = store.local_path("layers")
-    growth = Growth(
-        store=store,
-        tips=tips,
-        ages=ages,
-        maps=maps,
-        notes=_folder(work / "growing"),
-        replay=Redo(version, outside.shim, maps, layers, scratch).run,
-        walk=lambda wal, start, end: walk(version, wal, start, known=end, upto=end),
-    )
-    growth.sweep()
+    job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
+    redo = redo_jobs(store, tips, ages, generations, work, job, branch_wal if seats else None)
     records = WalRecords(version)
     committed = branch_wal if seats else NoSafekeepers()
     branches = Branches(store, Moments(store, ages.end, computes.writer_has_writes, committed, records))
@@ -173,9 +162,7 @@ def make_service(
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
         sizes=Sizes(store, computes.writer_own_bytes),
-        redo=RedoJobs(lambda: manifests.list_branches(store), branch_wal, growth, _limits())
-        if seats
-        else None,
+        redo=redo,
         tending=Tending(store, quorum, receiving) if seats else None,
         known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),
@@ -183,11 +170,6 @@ def make_service(
     computes.resume()
     parts.warm_up()
     return Service(parts)
-
-
-def _limits() -> Limits:
-    backlog = settings.text("NEON_REDO_BACKLOG_BYTES")
-    return Limits(backlog=int(backlog)) if backlog else Limits()
 
 
 def _disks(storage: Path, work: Path, name: str) -> Disks:

@@ -31,9 +31,9 @@ _TREE = ("refs/", "branches/", "layers/", "wal/")
 
 
 def find(
-    store: LocalStore, generations: Generations, scratch: Path, making: Sequence[UUID] = ()
+    store: LocalStore, generations: Generations, scratch: Path, known: Sequence[UUID] = ()
 ) -> Iterator[Leftover]:
-    """All of it, in the order of the folders; but for the layers that are known to be in the making."""
+    """All of it, in the order of the folders; but for the layers `known` to be in the making, or to go."""
     yield from _asides(store.root, store.root)
     if cas.find(store, STORAGE_KEY, StorageDoc) is None:
         for key in (key for folder in _TREE for key in store.list(folder)):
@@ -42,7 +42,7 @@ def find(
     else:
         manifests = _manifests(store)
         yield from _of_names(store, manifests)
-        yield from _layers(store, manifests, making)
+        yield from _layers(store, manifests, known)
         if is_refreshing(store):
             yield Leftover(kind="file", name=REFRESH_KEY, why="a refresh that was cut off")
     yield from _of_work(generations, scratch, manifests)
@@ -101,9 +101,9 @@ def _pinned(ref: SnapshotRef, manifests: dict[UUID, Manifest]) -> bool:
     return manifest is not None and any(pin.id == ref.snapshot_id for pin in manifest.pins)
 
 
-def _layers(store: LocalStore, manifests: dict[UUID, Manifest], making: Sequence[UUID]) -> Iterator[Leftover]:
+def _layers(store: LocalStore, manifests: dict[UUID, Manifest], known: Sequence[UUID]) -> Iterator[Leftover]:
     needed = {str(layer) for manifest in manifests.values() for layer in manifest.layers}
-    needed |= set(map(str, making))
+    needed |= set(map(str, known))
     for key in store.list("layers/"):
         if PurePosixPath(key).name.partition(".")[0] not in needed:
             yield Leftover(kind="layer", name=key, why="no branch needs it")

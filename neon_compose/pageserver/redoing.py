@@ -1,9 +1,9 @@
 """When branches get new layers: once there is much WAL after a branch's newest layer, or somebody asks.
 
-Owns: one job at a time per pageserver, whichever branch it is of (each runs a Postgres, and writes); what was
-asked for goes at once, or right after the job that runs; what failed is tried again after growing pauses and
-meanwhile shown. Damaged WAL is shown and not tried again by itself: the next try is somebody's, by `now`,
-or comes with another tip or another pageserver.
+Owns: one job, or a look for layers that can go (collecting.py), at a time per pageserver, whichever branch
+it is of: each job runs a Postgres, and writes. What was asked for goes at once, or right after the job that
+runs. What failed is tried again after growing pauses, and meanwhile shown. Damaged WAL is shown and not tried
+again by itself: the next try is somebody's, by `now`, or comes with another tip or another pageserver.
 
 A job never touches a compute. Killed at any step it leaves the old tip (growing.py).
 """
@@ -21,6 +21,7 @@ from neon_compose import log, wait
 from neon_compose.errors import Corrupt, NeonError, NotFound, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore.documents import Manifest
+from neon_compose.pageserver.collecting import Collector
 from neon_compose.pageserver.growing import Committed, Grown, Growth, Watch
 
 _log = log.get(__name__)
@@ -77,10 +78,12 @@ class RedoJobs:
         wal: BranchWal,
         growth: Growth,
         limits: Limits | None = None,
+        collector: Collector | None = None,
     ) -> None:
+        self.growth = growth
+        self.collector = collector
         self._branches = branches
         self._wal = wal
-        self.growth = growth
         self._limits = limits or Limits()
         self._known: dict[UUID, _Branch] = {}
         self._mutex = threading.Lock()  # of the dict and the standings in it
@@ -108,6 +111,15 @@ class RedoJobs:
         with self._mutex:
             found = self._known.get(manifest.branch_id)
             return found.standing if found else Standing()
+
+    def suspect(self, manifest: Manifest) -> None:
+        """The branch is about to be deleted: look later whether its layers are anybody else's."""
+        if self.collector is not None:
+            self.collector.suspect(manifest.layers)
+
+    def layers_in_motion(self) -> list[UUID]:
+        """Those that no manifest names yet, or none any more."""
+        return self.growth.making() + (self.collector.waiting() if self.collector else [])
 
     def now(self, manifest: Manifest, read: Callable[[], Manifest], watch: Watch) -> list[Grown]:
         """Replay what there is, however little, and fold what is too deep; the layers that made.
@@ -140,7 +152,8 @@ class RedoJobs:
             self._wake.clear()
 
     def look(self) -> None:
-        """Run what is due, branch by branch; nothing if a job runs that was asked for."""
+        """Run what is due, branch by branch, then remove what nobody needs; nothing of it if a job runs that
+        was asked for."""
         found = list(self._branches())
         with self._mutex:
             there = {one.branch_id for one in found}
@@ -150,6 +163,11 @@ class RedoJobs:
                 return
             try:
                 self._look_at(manifest)
+            finally:
+                self._turn.release()
+        if self.collector is not None and self._turn.acquire(blocking=False):
+            try:
+                self.collector.collect()
             finally:
                 self._turn.release()
 

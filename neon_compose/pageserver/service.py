@@ -127,8 +127,8 @@ class Service:
 
     def leftovers(self) -> list[wire.Leftover]:
         parts = self._parts
-        making = parts.redo.growth.making() if parts.redo else ()
-        return list(leftovers.find(parts.store, parts.claims.generations, parts.scratch, making))
+        known = parts.redo.layers_in_motion() if parts.redo else ()
+        return list(leftovers.find(parts.store, parts.claims.generations, parts.scratch, known))
 
     def initialise(self, job: Job) -> dict[str, Any]:
         with self._only_maker("initialise"):
@@ -314,6 +314,9 @@ class Service:
 
     def delete_branch(self, name: str) -> None:
         self.storage()
+        if self._parts.redo is not None:
+            with suppress(NotFound):  # repeated
+                self._parts.redo.suspect(self._parts.branches.find(name))
         self._parts.branches.delete(name)
 
     # ---- computes
