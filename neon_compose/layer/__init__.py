@@ -7,7 +7,8 @@ pages      the .pages file: dense blocks           index     the .index file
 meta       the .meta.tar.zst file                  pack      a stopped PGDATA -> an image layer
 stacking   layers over each other (pure)           branchmap the .map file of a tip
 overlay    one compute's own blocks                verify    every checksum of a layer
-delta      what a replayed tip has of its own -> a delta layer
+delta      what a replayed tip has of its own      fold      a stack of layers -> an image layer
+history    which layers open a moment (pure)
 
 Each module's docstring holds the byte table of the format it owns; tests/golden pins them for Python and C.
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
-from neon_compose.errors import Conflict
+from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.moments import Settled
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Point, Writer
@@ -128,8 +128,15 @@ class Branches:
             writer=manifest.writer.pg if manifest.writer else None,
             has_writes=manifest.writer is not None and moments.has_writes(manifest.writer),
             created_at=manifest.created,
-            tip_lsn=str(moments.end_of(manifest.layers)),
+            tip_lsn=self._tip_lsn(manifest),
         )
+
+    def _tip_lsn(self, manifest: Manifest) -> str | None:
+        """None if the layer can't be read: one branch's damage hides no other."""
+        try:
+            return str(self._moments.end_of(manifest.layers))
+        except (NeonError, OSError):
+            return None
 
 
 def _snapshot_shown(one: manifests.Snapshot, by_id: dict[UUID, str]) -> wire.Snapshot:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from neon_compose.disks import Disks
 from neon_compose.errors import Conflict, Corrupt, NotFound
 from neon_compose.model.lsn import Lsn
+from neon_compose.objectstore import manifests
 from neon_compose.pageserver.app import make_app
 from neon_compose.wire import ndjson
 from neon_compose.wire.pageserver import Redone
@@ -68,6 +71,15 @@ def test_a_storage_whose_wal_stays_in_its_computes_has_none_to_replay(
             last(client, "main")
         assert caught.value.code == "no_wal"
         assert client.branches()[0].redo_lag_bytes is None
+
+
+def test_a_layer_that_is_gone_hides_no_branch(client: PageserverClient, jobs: Jobs) -> None:
+    jobs.world.branches.create("try", None, "init")
+    child = manifests.read_branch(jobs.world.store, "try")
+    manifests.update_manifest(
+        jobs.world.store, child.branch_id, lambda one: replace(one, layers=(UUID(int=5),))
+    )
+    assert [(one.name, one.tip_lsn is None) for one in client.branches()] == [("main", False), ("try", True)]
 
 
 def test_an_unknown_branch_has_none(client: PageserverClient) -> None:
