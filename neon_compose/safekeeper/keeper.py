@@ -21,9 +21,10 @@ from pathlib import Path
 from uuid import UUID
 
 from neon_compose import log, wait
-from neon_compose.errors import Bug, Conflict, Corrupt, NeonError
+from neon_compose.errors import Bug, Conflict, Corrupt, NeonError, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
+from neon_compose.safekeeper.condition import Condition
 from neon_compose.safekeeper.flushes import Flushes, Receiving
 from neon_compose.safekeeper.peers import Connect, Piece, fetch
 from neon_compose.safekeeper.record import Record, Source
@@ -39,6 +40,7 @@ _log = log.get(__name__)
 
 _NOTE_S = 5.0  # how often a commit LSN is walked to and recorded: it is a lower bound, only for checks
 WAL = "wal"
+_FAR = Lsn((1 << 64) - 1)
 
 
 @dataclass(frozen=True)
@@ -134,20 +136,17 @@ class Keeper:
             return members.answer(member, self._wal.records_end(member, member.flushed))
 
     def adopt(self, history: History, peers: Sequence[Peer]) -> None:
-        """Step by step; another request may come between two, and `next_step` says what is left then."""
-        while True:
-            with self._lock:
-                self._settle()
-                step = members.next_step(self._now.heard(), history)
-                if step is None:
-                    return
-                if not isinstance(step, Copy):
-                    self._take(step)
-                    continue
-            size = self._now.record.segment_size
-            piece = fetch(self._around.connect, self.branch, peers, history, step, size)
+        """Step by step; another request may come between two, and `next_step` says what is left then.
+
+        Asked again when the primary no longer has the WAL that comes next, it takes that from the peers.
+        """
+        while (step := self._advance(history)) is not None:
+            piece = self._fetch(history, peers, step)
             with self._lock:
                 self._copy(history, piece)
+        running = self._now.running
+        if running is not None and running.receiver.state.condition is Condition.WAL_GONE:
+            self._refill(history, peers)
 
     def receive(self, source: Source, password: str) -> None:
         """Receive from `source`; have it try again at once, if that is what runs."""
@@ -192,6 +191,47 @@ class Keeper:
             self._become(members.trim(self._now.member, needed))
             self._wal.trim(self._now.member.oldest)
 
+    # ---- without the lock: they take it for each step
+
+    def _advance(self, history: History) -> Copy | None:
+        """Take all steps up to one that needs the network, and say which."""
+        while True:
+            with self._lock:
+                self._settle()
+                step = members.next_step(self._now.heard(), history)
+                if step is None or isinstance(step, Copy):
+                    return step
+                self._take(step)
+
+    def _fetch(self, history: History, peers: Sequence[Peer], step: Copy) -> Piece:
+        size = self._now.record.segment_size
+        return fetch(self._around.connect, self.branch, peers, history, step, size)
+
+    def _refill(self, history: History, peers: Sequence[Peer]) -> None:
+        """Copy what the peers have of the adopted term, which is WAL of its own compute, and receive on.
+
+        Should this end early, `tend` has the receiver run again.
+        """
+        copied = False
+        while True:
+            with self._lock:
+                self._halt()
+                start = self._now.member.flushed
+            try:
+                piece = self._fetch(history, peers, Copy(start, _FAR))
+            except Unavailable:
+                if not copied:
+                    raise
+                break  # nobody has more
+            with self._lock:
+                self._halt()
+                if members.next_step(self._now.member, history) or self._now.member.flushed != start:
+                    break  # another request came between
+                self._become(members.receive(self._now.member, history.last.term, start, self._append(piece)))
+            copied = True
+        with self._lock:
+            self._resume()
+
     # ---- its life
 
     def tend(self) -> None:
@@ -202,10 +242,7 @@ class Keeper:
                 return
             try:
                 self._settle()
-                source = self._now.record.source
-                # What a damaged tail took away is copied by the next `adopt`; until then nothing is received.
-                if source is not None and members.may_receive(self._now.member, source.term):
-                    self._start(source)
+                self._resume()
                 self._now = replace(self._now, trouble=None)
             except (NeonError, OSError) as error:
                 self._suffer(error)
@@ -251,6 +288,13 @@ class Keeper:
             _log.error("branch %s: %s (%s)", self.branch, error, getattr(error, "detail", ""))
         self._now = replace(self._now, trouble=error)
 
+    def _resume(self) -> None:
+        """Run the recorded receiver. Where a damaged tail took away what the term begins with, the next
+        `adopt` copies that; until then nothing is received."""
+        source = self._now.record.source
+        if self._now.running is None and source and members.may_receive(self._now.member, source.term):
+            self._start(source)
+
     def _promise(self, term: int) -> None:
         """Receivers of older terms are dead before it is recorded: the end that is answered doesn't move."""
         promised = members.promise(self._now.member, term).promised
@@ -280,15 +324,17 @@ class Keeper:
         """Append the piece, if that is still what is missing."""
         self._settle()
         step = members.next_step(self._now.member, history)
-        if not isinstance(step, Copy) or step.start != piece.start:
-            return
+        if isinstance(step, Copy) and step.start == piece.start:
+            end = self._append(piece)
+            self._become(members.after(self._now.member, replace(step, end=end)))
+
+    def _append(self, piece: Piece) -> Lsn:
         try:
-            end = self._wal.extend(self._now.member, piece.data)
+            return self._wal.extend(self._now.member, piece.data)
         except Corrupt as error:
             raise Corrupt(
                 f"the WAL that {piece.host} gave is damaged", detail=error.detail, code="wal_damaged"
             ) from error
-        self._become(members.after(self._now.member, replace(step, end=end)))
 
     def _halt(self) -> None:
         """Nothing is received on return, and all that was is known. Raises if its receiver can't be killed,

@@ -31,7 +31,7 @@ from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.server import tail
 from neon_compose.postgres.versions import Version
-from neon_compose.safekeeper.condition import Condition, Ended, State, state_after, wal_gone
+from neon_compose.safekeeper.condition import Condition, Ended, State, state_after
 from neon_compose.safekeeper.segments import Segments
 from neon_compose.safekeeper.subject import Primary, Subject
 
@@ -48,6 +48,7 @@ SELECT current_setting('neon.branch', true), current_setting('neon.term', true),
        (SELECT bytes_per_wal_segment FROM pg_control_init())"""
 _SLOT = "SELECT slot_type = 'physical', wal_status FROM pg_replication_slots WHERE slot_name = %s"
 _MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true)"
+_DROP_SLOT = "SELECT pg_drop_replication_slot(%s)"
 _FLUSHED = """
 SELECT w.flush_lsn FROM pg_replication_slots s JOIN pg_stat_replication w ON w.pid = s.active_pid
 WHERE s.slot_name = %s"""
@@ -268,9 +269,14 @@ def _connect(primary: Primary, name: str) -> psycopg.Connection[tuple[object, ..
 
 
 def _ensure_slot(session: psycopg.Connection[tuple[object, ...]], name: str) -> None:
-    """Make the slot or find it: the primary keeps WAL for it until we have flushed that."""
+    """Make the slot or find it: the primary keeps WAL for it until we have flushed that.
+
+    One that the primary gave up is made anew. Should WAL be gone that we need, pg_receivewal is told so.
+    """
     row = session.execute(_SLOT, (name,)).fetchone()
-    if row is None:
+    if row is not None and row[0] is not True:
+        raise Conflict(f'slot "{name}" is none of ours', code="other_primary")
+    if row is not None and row[1] == "lost":
+        session.execute(_DROP_SLOT, (name,))
+    if row is None or row[1] == "lost":
         session.execute(_MAKE_SLOT, (name,))
-    elif row[0] is not True or row[1] == "lost":
-        raise wal_gone(f'Its slot "{name}" is lost.')

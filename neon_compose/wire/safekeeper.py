@@ -5,7 +5,8 @@
     PUT    /branches/{id}?…                 EnrolQuery; body: the WAL of the first segment up to `oldest`;
                                             BranchStatus. Repeat is success
     POST   /branches/{id}/promise           PromiseRequest -> AnswerOut, durable before it is answered
-    POST   /branches/{id}/adopt             AdoptRequest -> BranchStatus
+    POST   /branches/{id}/adopt             AdoptRequest -> BranchStatus; asked again while its receiver says
+                                            "wal gone", it copies that WAL from the peers
     PUT    /branches/{id}/receiver          ReceiverRequest -> BranchStatus; kept over a restart
     DELETE /branches/{id}/receiver          204: nothing is received any more
     POST   /branches/{id}/commit            CommitRequest -> 204

@@ -36,7 +36,7 @@ def main(home: Path, small: Path, rounds: int, seed: int, names: list[str]) -> d
             case(Place(template, folder, small, rounds, random.Random(seed)))
             wrong[case.__name__] = None
         except BaseException:
-            wrong[case.__name__] = traceback.format_exc()
+            wrong[case.__name__] = traceback.format_exc() + getattr(sys.exc_info()[1], "detail", "")
         print(f"{wait.monotonic_s() - began:.1f} s {case.__name__}", file=sys.stderr)
     return wrong
 

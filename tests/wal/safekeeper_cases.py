@@ -15,6 +15,7 @@ from neon_compose import wait
 from neon_compose.errors import NeonError
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.server import ADMIN
+from neon_compose.safekeeper.condition import Condition
 from neon_compose.terms.names import standby_name
 from neon_compose.wire.safekeeper import ReceiverRequest
 from tests.wal.place import INSERT, Place, raises
@@ -209,11 +210,10 @@ def a_full_disk_of_a_safekeeper_is_told_and_passes(place: Place) -> None:
     ballast = _fill(place.small)
     writer = Writer()
     writer.server = server
-    told = lambda: keeper.status.receiver == "disk full"  # noqa: E731
-    wait.until("the full disk to be told", told, wait.Deadline.after(60), last_words=keeper.said)
+    keeper.await_condition(Condition.DISK_FULL)
     keeper.kill()
     keeper.start()
-    wait.until("it to be told again", told, wait.Deadline.after(60), last_words=keeper.said)
+    keeper.await_condition(Condition.DISK_FULL)
     ballast.unlink()
     _await_rows(writer, [keeper])
     writer.end()
@@ -227,9 +227,43 @@ def _fill(small: Path) -> Path:
     return ballast
 
 
+def what_the_primary_no_longer_has_comes_from_the_others(place: Place) -> None:
+    keepers = keepers_of(place, 3)
+    branch = Branch(place.template, keepers)
+    branch.lead(keepers)
+    server = place.server()
+    server.start_primary(standbys=branch.standbys(), wal_keep_size="0", max_slot_wal_keep_size="1MB")
+    for keeper in keepers:
+        branch.adopt(keeper)
+        branch.receive(keeper, server, ADMIN)
+        keeper.await_receiving()
+    *others, late = keepers
+    late.kill()
+    for number in range(6):
+        server.sql(INSERT.format(number * 1000, number * 1000 + 999), "CHECKPOINT")
+    late.start()
+    late.await_condition(Condition.WAL_GONE)
+    raises(NeonError, lambda: late.client.adopt(BRANCH, branch.kept.decided.history, []), "no other")
+    late.await_condition(Condition.WAL_GONE)  # it tried again
+    branch.adopt(late)
+    late.await_receiving()
+    for keeper in others:
+        keeper.kill()
+    end = server.lsn()
+    wait.until("it to have all", lambda: late.flushed >= end, wait.Deadline.after(20), last_words=late.said)
+    after = Server(place.template, place.home / "after")
+    after.open_with(branch.wal_up_to(late, end))
+    server.kill()
+    after.start()
+    assert after.sql("SELECT count(*) FROM t") == [(6000,)]
+    after.kill()
+    late.kill()
+
+
 CASES = [
     a_safekeeper_goes_on_after_kill_9_and_stops_for_a_later_term,
     a_receiver_connects_within_moments_of_a_request,
     every_acknowledged_row_is_in_every_later_term,
     a_full_disk_of_a_safekeeper_is_told_and_passes,
+    what_the_primary_no_longer_has_comes_from_the_others,
 ]

@@ -20,6 +20,7 @@ from neon_compose import wait
 from neon_compose.errors import NeonError
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper.__main__ import main
+from neon_compose.safekeeper.condition import Condition
 from neon_compose.terms import register
 from neon_compose.terms.history import History
 from neon_compose.terms.names import standby_name
@@ -77,12 +78,15 @@ class Process:
     def flushed(self) -> Lsn:
         return Lsn.parse(self.status.flushed)
 
-    def await_receiving(self) -> None:
+    def await_condition(self, condition: Condition) -> None:
         def words() -> str:
             return f"{self.status} {self.said()}"
 
-        receiving = lambda: self.status.receiver == "receiving"  # noqa: E731
-        wait.until("it to receive", receiving, wait.Deadline.after(20), last_words=words)
+        there = lambda: self.status.receiver == condition.value  # noqa: E731
+        wait.until(condition.value, there, wait.Deadline.after(60), last_words=words)
+
+    def await_receiving(self) -> None:
+        self.await_condition(Condition.RECEIVING)
 
 
 @dataclass

@@ -403,3 +403,25 @@ def test_a_peer_that_is_cut_while_it_is_read_gives_nothing(made: Callable[[str],
         behind.keeper.adopt(HISTORY.then(2, at(100)), [peer])
     assert "changed while it was read" in caught.value.detail
     assert behind.status.flushed == str(OLDEST)
+
+
+def test_wal_that_the_primary_no_longer_has_comes_from_a_peer(made: Callable[[str], World]) -> None:
+    ahead, behind = made("safekeeper-1"), made("safekeeper-2")
+    for world in (ahead, behind):
+        receiving(world)
+    wal = os.urandom(2 * SIZE).replace(b"\0", b"z")
+    ahead.receiver.arrive(wal)
+    behind.receiver.arrive(wal[:70])
+    peer = behind.peer("safekeeper-1")
+    behind.keeper.adopt(HISTORY, [peer])  # nothing is wrong yet
+    assert len(behind.receivers) == 1
+    behind.receiver.condition = Condition.WAL_GONE
+    with pytest.raises(Unavailable):
+        behind.keeper.adopt(HISTORY, [])
+    behind.keeper.tend()
+    behind.receiver.condition = Condition.WAL_GONE
+    behind.keeper.adopt(HISTORY, [peer])
+    assert behind.status.receiver == "receiving"
+    assert behind.status.flushed == str(at(len(wal)))
+    behind.receiver.arrive(b"on")
+    assert behind.bytes_of(OLDEST, at(len(wal) + 2)) == wal + b"on"
