@@ -52,7 +52,7 @@ def test_up_mends_a_dead_container_with_every_acknowledged_row(
     kill(found) if attack == "kill" else found.remove(force=True)
     if victim in ("pod_0", "pg_main"):
         stack.wait_until(is_failed, stack, "main")
-    elif (victim, attack) != ("safekeeper_1", "remove"):  # commits wait for it, and it can't come back itself
+    else:
         writer.wait_for_more()  # no client notices
     assert stack.up() == url
     assert opens(url)
