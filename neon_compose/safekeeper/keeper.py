@@ -110,7 +110,8 @@ class Keeper:
     def is_at_rest(self) -> bool:
         """Whether there is nothing to tend to."""
         now = self._now
-        return self._closed or (self._settled and (now.running is not None or now.record.source is None))
+        runs = now.running is not None or now.record.source is None
+        return self._closed or (self._settled and runs and not self._is_note_due())
 
     def allocated_bytes(self) -> int:
         return self._wal.allocated_bytes()
@@ -180,7 +181,7 @@ class Keeper:
                 return
             before = self._commit
             self._commit = (term, max(lsn, before[1]) if before and before[0] == term else lsn)
-            if wait.monotonic_s() - self._noted_s >= _NOTE_S:
+            if self._is_note_due():
                 self._note_commit()
 
     def trim(self, needed: Lsn) -> None:
@@ -236,13 +237,15 @@ class Keeper:
 
     def tend(self) -> None:
         """Settle the folder and run the recorded receiver, as far as that isn't so: after a start, and again
-        when what stood in the way may be gone. Damage stays."""
+        when what stood in the way may be gone. Damage stays. Note the commit LSN that was told last."""
         with self._lock:
-            if self._closed or self._now.running or isinstance(self._now.trouble, Corrupt):
+            if self._closed or isinstance(self._now.trouble, Corrupt):
                 return
             try:
                 self._settle()
                 self._resume()
+                if self._is_note_due():
+                    self._note_commit()
                 self._now = replace(self._now, trouble=None)
             except (NeonError, OSError) as error:
                 self._suffer(error)
@@ -358,6 +361,9 @@ class Keeper:
         receiver.start()
         running = Running(source, receiver, Flushes(receiver, member.flushed))
         self._now = replace(self._now, running=running)
+
+    def _is_note_due(self) -> bool:
+        return self._commit is not None and wait.monotonic_s() - self._noted_s >= _NOTE_S
 
     def _note_commit(self) -> None:
         """Record the commit LSN that was told, cut down to a record's end."""

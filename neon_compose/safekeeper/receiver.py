@@ -37,7 +37,8 @@ from neon_compose.safekeeper.subject import Primary, Subject
 
 _log = log.get(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.025, 5.0
+_EAGER_S = 3.0  # after it was asked for: a primary is about to come up, and its clients wait for this
 _STEADY_S = 10.0  # a receiver that ran that long begins with short pauses again
 _ASKING_S = 5.0
 _REAP_S = 30.0  # one that waits for a dying disk can't be killed sooner
@@ -78,6 +79,7 @@ class Receiver:
         self._mutex = threading.Lock()
         self._ending = threading.Event()
         self._wake = threading.Event()  # cuts a pause short
+        self._eager = wait.Deadline.after(_EAGER_S)
         self._ran = False  # since the folder was settled
         self._process: subprocess.Popen[bytes] | None = None
         self._session: psycopg.Connection[tuple[object, ...]] | None = None
@@ -152,9 +154,11 @@ class Receiver:
                 self._become(state_after(error))
             if wait.monotonic_s() - began_s > _STEADY_S:
                 pause_s = _FIRST_PAUSE_S
-            woken = self._wake.wait(pause_s)
+            if self._wake.wait(pause_s):
+                self._eager = wait.Deadline.after(_EAGER_S)
             self._wake.clear()
-            pause_s = _FIRST_PAUSE_S if woken else min(pause_s * 2, _LONGEST_PAUSE_S)
+            awaited = self._state.condition is Condition.UNREACHABLE and not self._eager.passed
+            pause_s = _FIRST_PAUSE_S if awaited else min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _receive(self) -> None:
         """One life of pg_receivewal; raises what it ended with."""

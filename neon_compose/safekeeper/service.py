@@ -21,7 +21,7 @@ from neon_compose.errors import (
 )
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
-from neon_compose.safekeeper.condition import Condition, state_after
+from neon_compose.safekeeper.condition import Condition, State, state_after
 from neon_compose.safekeeper.keeper import WAL, Around, Keeper, Now
 from neon_compose.safekeeper.record import Record
 from neon_compose.safekeeper.segments import Segments
@@ -180,13 +180,12 @@ def branch_status(keeper: Keeper) -> BranchStatus:
 
 
 def _condition(now: Now) -> tuple[Condition, NeonError | None]:
-    if now.running is not None:
-        state = now.running.receiver.state
-        return state.condition, state.trouble
-    if now.trouble is None:
-        return Condition.STOPPED, None
-    state = state_after(now.trouble)
-    return state.condition, state.trouble
+    """What its receiver does, and what is wrong with that or else with the branch."""
+    ours = state_after(now.trouble) if now.trouble else State(Condition.STOPPED)
+    if now.running is None:
+        return ours.condition, ours.trouble
+    state = now.running.receiver.state
+    return state.condition, state.trouble or ours.trouble
 
 
 def _record(branch: UUID, query: EnrolQuery) -> Record:

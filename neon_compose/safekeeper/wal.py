@@ -7,6 +7,7 @@ Does not do: deciding an LSN (terms/members.py), locking (the caller's: see keep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from neon_compose import wait
@@ -134,11 +135,9 @@ class Wal:
 
     def allocated_bytes(self) -> int:
         found = 0
-        for _, _, path in self._folder.names():
-            try:
+        for path in self._folder.path.glob("*"):
+            with suppress(FileNotFoundError):  # trimmed, or given its complete name, since it was listed
                 found += path.stat().st_blocks * 512
-            except FileNotFoundError:  # trimmed, or complete, since we listed it
-                continue
         return found
 
     def _walked(self, member: Member, known: Lsn, upto: Lsn | None) -> Lsn:

@@ -425,3 +425,39 @@ def test_wal_that_the_primary_no_longer_has_comes_from_a_peer(made: Callable[[st
     assert behind.status.flushed == str(at(len(wal)))
     behind.receiver.arrive(b"on")
     assert behind.bytes_of(OLDEST, at(len(wal) + 2)) == wal + b"on"
+
+
+def test_the_last_commit_that_was_told_is_noted_some_time_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving(world)
+    world.receiver.arrive(b"x" * 500)
+    assert world.status.flushed == str(at(500))
+    world.keeper.commit(1, at(100))
+    world.keeper.commit(1, at(200))
+    assert world.status.committed == str(at(100))
+    assert world.keeper.is_at_rest
+    monkeypatch.setattr(keepers, "_NOTE_S", 0.0)
+    assert not world.keeper.is_at_rest
+    world.keeper.tend()
+    assert world.status.committed == str(at(200))
+    assert world.keeper.is_at_rest
+
+
+def test_damage_found_while_it_receives_is_told_and_receiving_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving(world)
+    world.receiver.arrive(b"x" * 500)
+    assert world.status.flushed == str(at(500))
+    with world.receiver.segments.folder.partial(5).open("r+b") as file:
+        file.seek(at(300).value % SIZE)
+        file.write(bytes(1))
+    with pytest.raises(Corrupt):
+        world.keeper.commit(1, at(400))
+    monkeypatch.setattr(keepers, "_NOTE_S", 0.0)
+    world.keeper.tend()
+    status = world.status
+    assert (status.receiver, status.committed) == ("receiving", "0/0")
+    assert status.trouble is not None
+    assert status.trouble["code"] == "wal_damaged"
