@@ -95,8 +95,8 @@ class BranchWal:
         `committed`."""
         commit = self._commit(manifest)
         if commit is not None:
-            known = max(self._views[manifest.branch_id].have, self._tips.get(manifest.layers).end)
-            found = self._last_end(manifest, commit) if commit.value - known.value > _FAR else None
+            fetched = self._views[manifest.branch_id].have
+            found = self._last_end(manifest, commit) if commit.value - fetched.value > _FAR else None
             return found or self.upto(manifest, commit).end
         return self.committed(manifest).end
 
@@ -159,7 +159,8 @@ class BranchWal:
 
     def _last_end(self, manifest: Manifest, commit: Lsn) -> Lsn | None:
         """As the segment of `commit` alone says; None if it doesn't."""
-        own = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
+        oldest = self._tips.get(manifest.layers[:1])  # in memory, as the newest need not be after a redo job
+        own = self._folder(manifest.branch_id, oldest)
         begin = own.begin(own.number(Lsn(commit.value - 1)))
         if begin <= self.start(manifest):
             return None
