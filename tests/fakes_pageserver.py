@@ -237,6 +237,8 @@ class FakePageserver:
         with self._change(f"create snapshot {name}"), self._mutex:
             store, asked = self._store, (from_branch, moment)
             self._refuse_unknown(store, moment)
+            if from_branch not in store.branches:
+                raise NotFound(f'branch "{from_branch}" does not exist', code="no_such_branch")
             if name in store.snapshots and store.asked.get(name) != asked:
                 raise Conflict(f'snapshot "{name}" exists', code="snapshot_exists")
             is_new = name not in store.snapshots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neon_compose.controller import branches, render
 from neon_compose.controller import steps as do
+from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import NotFound
@@ -42,8 +43,10 @@ def _put(
 ) -> tuple[SnapshotOut, bool] | Plan:
     site.refuse_while_stopping()
     snap = site.snapshot()
-    origin = branches.origin_of(snap, storage, source, branches.known(site, snap, storage, source))
-    fresh = all(one.name != name for one in site.pageserver(snap, storage).snapshots())
+    # A full name needs no look at all branches; the pageserver says whether there is one.
+    known = {} if source.storage is not None else branches.known(site, snap, storage, source)
+    origin = branches.origin_of(snap, storage, source, known)
+    fresh = not _is_there(site.pageserver(snap, storage), name)
     steps = Plan((do.PutSnapshot(storage, name, origin, fresh=fresh),))
     if dry_run:
         return steps
@@ -57,7 +60,7 @@ def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Pla
 
     def work() -> Plan:
         snap = site.snapshot()
-        if all(one.name != name for one in site.pageserver(snap, storage).snapshots()):
+        if not _is_there(site.pageserver(snap, storage), name):
             raise NotFound(
                 f'snapshot "{storage}/{name}" does not exist',
                 hint="neon-compose snapshot list shows all there are.",
@@ -75,3 +78,11 @@ def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Pla
         alone=frozenset({f"snapshot/{storage}/{name}"}),
         shared=frozenset({f"storage/{storage}"}),
     )
+
+
+def _is_there(pageserver: Pageserver, name: str) -> bool:
+    try:
+        pageserver.snapshot(name)
+    except NotFound:
+        return False
+    return True

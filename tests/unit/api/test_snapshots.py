@@ -46,6 +46,7 @@ def test_a_name_that_is_taken_is_a_conflict(api: Api) -> None:
         ("PUT", ONE, {"from": "shop@0/2"}, 404, "no_such_moment"),
         ("PUT", ONE, {"from": "shop@nothing"}, 404, "no_such_snapshot"),
         ("PUT", ONE, {"from": "nowhere"}, 404, "no_such_source"),
+        ("PUT", ONE, {"from": "shop/nowhere"}, 404, "no_such_branch"),
         ("PUT", "/snapshots/nowhere/one", {"from": "shop"}, 404, "no_such_storage"),
         ("PUT", "/snapshots/shop/One", {"from": "shop"}, 422, "bad_name"),
         ("GET", "/snapshots/shop/nothing", None, 404, "no_such_snapshot"),
