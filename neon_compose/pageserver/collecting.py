@@ -1,7 +1,7 @@
 """Layers that no moment needs any more: out of their branch's manifest first, their files much later.
 
-Kept of a branch: what opens its newest layer, each pinned moment (snapshots, children), and every moment in
-the window of history. So a list that was cut begins with an image again.
+Kept of a branch: what opens its first moment, its newest layer, each pinned moment (snapshots, children), and
+every moment in the window of history.
 
 Why nothing is taken from under a reader:
 - What this pageserver's computes are laid out on is in their records; those layers' files stay.
@@ -61,9 +61,13 @@ def made_at(layer: UUID) -> datetime:
 
 
 def kept(manifest: Manifest, history: Sequence[Aged], now: datetime, window: Window) -> set[UUID]:
-    """The layers of a branch that a moment needs."""
-    pins = (one.lsn for one in manifest.pins)
-    return needed(history, pins, window_start(history, now, window)) if history else set()
+    """The layers of a branch that a moment needs. Its first moment is always one: its own WAL begins there,
+    and a safekeeper that is new to it gets the beginning of that segment from these layers."""
+    if not history:
+        return set()
+    first = manifest.parent.lsn if manifest.parent else history[0].consistent
+    moments = (first, *(one.lsn for one in manifest.pins))
+    return needed(history, moments, window_start(history, now, window))
 
 
 def layers_in_use(generations: Generations) -> set[UUID] | None:

@@ -121,12 +121,12 @@ def test_what_lies_below_a_fold_goes_out_of_the_manifest_and_an_hour_later_from_
     deep = kept.place.main().layers
     kept.change(pins=())
     kept.collect()
-    assert kept.place.main().layers == deep[-1:]
+    assert kept.place.main().layers == (deep[0], deep[-1])
     assert kept.files() == set(deep)
     kept.collect(HOUR_S)
-    assert kept.files() == set(deep[-1:])
+    assert kept.files() == {deep[0], deep[-1]}
     assert not list(kept.notes.iterdir())
-    assert {path.stem for path in (kept.place.work / "maps").iterdir()} <= {str(deep[-1])}
+    assert {path.stem for path in (kept.place.work / "maps").iterdir()} <= {str(deep[0]), str(deep[-1])}
     assert kept.place.tips.get(kept.place.main().layers).layers == deep[-1:]
 
 
@@ -140,7 +140,7 @@ def test_the_pause_begins_anew_with_the_process(kept: Kept) -> None:
     kept.collect(HOUR_S)
     assert kept.files() == before
     kept.collect(HOUR_S)
-    assert len(kept.files()) == 1
+    assert len(kept.files()) == 2
 
 
 def test_the_window_and_pins_keep_what_they_need(kept: Kept) -> None:
@@ -151,23 +151,30 @@ def test_the_window_and_pins_keep_what_they_need(kept: Kept) -> None:
     kept.collect()
     assert kept.place.main().layers == (*deep.layers[:3], deep.tip)  # the fold says what the third delta says
     kept.restart()
+    kept.change(pins=(Pin(PinKind.SNAPSHOT, uuid4(), kept.place.ages.end(deep.layers[:2])),))
     kept.collect()
-    assert kept.place.main().layers == (deep.layers[0], deep.tip)  # the pin of `init`
+    assert kept.place.main().layers == (*deep.layers[:2], deep.tip)
     kept.collect(HOUR_S)
-    assert kept.files() == {deep.layers[0], deep.tip}
+    assert kept.files() == {*deep.layers[:2], deep.tip}
 
 
 def test_layers_of_a_compute_stay_until_it_is_gone(kept: Kept) -> None:
-    kept.world.up("main", "main")
-    old = kept.place.main().layers
+    kept.advance()
+    main, store = kept.place.main(), kept.world.store
+    old = main.layers
+    manifests.create_branch(store, "try", Point(main.branch_id, kept.place.end()), old)
+    kept.world.up("try", "try")
+    manifests.update_manifest(
+        store, manifests.read_branch(store, "try").branch_id, lambda one: replace(one, layers=old[:1])
+    )
     kept.advance()
     kept.fold()
     kept.change(pins=())
     kept.collect()
     kept.collect(HOUR_S)
-    assert len(kept.place.main().layers) == 1
-    assert set(old) < kept.files()
-    kept.world.delete("main", discard=True)
+    assert kept.place.main().layers == (old[0], kept.place.main().tip)
+    assert kept.files() == {*old, kept.place.main().tip}  # by compute.json alone
+    kept.world.delete("try", discard=True)
     kept.collect(HOUR_S)
     assert kept.files() == set(kept.place.main().layers)
 
@@ -218,10 +225,10 @@ def test_a_layer_that_is_named_again_loses_its_note_only(kept: Kept) -> None:
     kept.change(pins=())
     deep = kept.place.main()
     kept.collect()
-    point = Point(deep.branch_id, kept.place.ages.end(deep.layers[:1]))
-    manifests.create_branch(kept.world.store, "other", point, deep.layers[:1])  # as was read before
+    point = Point(deep.branch_id, kept.place.ages.end(deep.layers[:2]))
+    manifests.create_branch(kept.world.store, "other", point, deep.layers[:2])  # as was read before
     kept.collect(HOUR_S)
-    assert kept.files() == {deep.layers[0], deep.tip}
+    assert kept.files() == {*deep.layers[:2], deep.tip}
     assert not list(kept.notes.iterdir())
 
 
@@ -249,7 +256,7 @@ def test_a_pin_that_comes_before_the_cut_is_seen(kept: Kept, monkeypatch: pytest
 def test_a_killed_trim_leaves_the_branch_whole_or_trimmed(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.advance()
+    kept.advance(2)
     kept.fold()
     kept.change(pins=())
     before = kept.place.main()
@@ -264,10 +271,10 @@ def test_a_killed_trim_leaves_the_branch_whole_or_trimmed(
     assert kept.place.main() == before
     assert list(kept.notes.iterdir())
     kept.restart(Window())  # by now the history is wanted
-    kept.change(pins=(Pin(PinKind.SNAPSHOT, uuid4(), kept.place.ages.end(before.layers[:1])),))
+    kept.change(pins=(Pin(PinKind.SNAPSHOT, uuid4(), kept.place.ages.end(before.layers[:2])),))
     kept.collect()
     kept.collect(HOUR_S)
-    assert kept.files() == {before.layers[0], before.tip} | set(kept.place.main().layers)
+    assert kept.files() == set(before.layers[:2]) | set(kept.place.main().layers)
 
 
 def test_what_a_deleted_branch_had_alone_goes(kept: Kept) -> None:
@@ -340,11 +347,11 @@ def test_redo_jobs_remove_what_nobody_needs_and_know_what_is_to_go(kept: Kept) -
     main = kept.place.main()
     jobs.look()
     found = leftovers.find(store, kept.world.generations, kept.world.scratch, jobs.layers_in_motion())
-    assert jobs.layers_in_motion() == sorted(main.layers[:-1])
+    assert jobs.layers_in_motion() == sorted(main.layers[1:-1])
     assert [one for one in found if one.kind == "layer"] == []
     kept.now_s += HOUR_S
     jobs.look()
-    assert kept.files() == {main.tip}
+    assert kept.files() == {main.layers[0], main.tip}
     assert jobs.layers_in_motion() == []
 
 
