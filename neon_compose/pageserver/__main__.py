@@ -40,6 +40,7 @@ from neon_compose.pageserver.moments import Moments, NoSafekeepers
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
+from neon_compose.pageserver.redoing import WalToReplay
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
@@ -107,6 +108,7 @@ class Outside:
     session: Callable[[ComputePaths, int, str], Session] = SocketSession
     syncing: Callable[[Path], Callable[[], None]] = marker.syncing
     shim: Path = SHIM_IN_CONTAINER
+    wal: WalToReplay | None = None  # None: what safekeepers have, if there are any
 
 
 def make_service(
@@ -143,7 +145,8 @@ def make_service(
     computes = Computes(around)
     ages = Ages(store)
     job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
-    redo = redo_jobs(store, tips, ages, generations, work, job, branch_wal if seats else None)
+    replayed = outside.wal or (branch_wal if seats else None)
+    redo = redo_jobs(store, tips, ages, generations, work, job, replayed)
     records = WalRecords(version)
     committed = branch_wal if seats else NoSafekeepers()
     branches = Branches(store, Moments(store, ages.end, computes.writer_has_writes, committed, records))

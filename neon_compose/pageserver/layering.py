@@ -19,7 +19,7 @@ from neon_compose.pageserver.collecting import Collector, Window, layers_in_use
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.growing import Growth
 from neon_compose.pageserver.redo import Redo
-from neon_compose.pageserver.redoing import BranchWal, Limits, RedoJobs
+from neon_compose.pageserver.redoing import Limits, RedoJobs, WalToReplay
 from neon_compose.postgres.walk import walk
 
 
@@ -30,7 +30,7 @@ def redo_jobs(
     generations: Generations,
     work: Path,
     job: Redo,
-    wal: BranchWal | None,
+    wal: WalToReplay | None,
 ) -> RedoJobs | None:
     """What looks after the layers of all branches, None if no WAL comes here; removes first what a dead
     pageserver was making."""

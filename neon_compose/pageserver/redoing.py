@@ -32,7 +32,7 @@ _TURN_S = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
 
 
-class BranchWal(Protocol):
+class WalToReplay(Protocol):
     """The WAL of branches, as safekeepers have it."""
 
     def commit_lsn(self, manifest: Manifest) -> Lsn | None:
@@ -75,7 +75,7 @@ class RedoJobs:
     def __init__(
         self,
         branches: Callable[[], Iterable[Manifest]],
-        wal: BranchWal,
+        wal: WalToReplay,
         growth: Growth,
         limits: Limits | None = None,
         collector: Collector | None = None,
