@@ -109,4 +109,5 @@ def test_a_branch_whose_pg_is_gone_still_has_its_writes(parent: Stack) -> None:
     parent.cli("branch", "create", "child", "--from", f"main/{PARENT}")
     assert count(parent, "child") == ROWS
     parent.cli("pg", "create", PARENT, "-s", "main", "--branch", PARENT)
+    parent.cli("pg", "start", PARENT)
     assert count(parent, PARENT) == ROWS

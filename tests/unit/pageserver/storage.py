@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -90,6 +89,7 @@ class World:
     tmp_path: Path
     boot: str = "boot-1"
     synced: int = 0
+    lost: int = 0
     disk_works: bool = True
     now_ns: Callable[[], int] = wait.now_ns
     walk_hook: Callable[[Path], object] = lambda _: None
@@ -193,9 +193,14 @@ class World:
         generation: str = prepared.generation
         return generation
 
+    def lose(self, pg: str) -> None:
+        """All data directories of the pg are gone, in one step: a marker may be written meanwhile."""
+        self.lost += 1
+        (self.work / "pg" / pg).rename(self.tmp_path / f"lost-{self.lost}")
+
     def rebuild(self, pg: str, branch: str) -> str:
         """Lose its data directory, and start it again."""
-        shutil.rmtree(self.work / "pg" / pg)
+        self.lose(pg)
         return self.up(pg, branch, durability=Durability.QUORUM)
 
     def delete(self, pg: str, *, discard: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import time
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def test_a_commit_right_before_the_last_server_ends_keeps_the_data(world: World)
 
 def test_a_branch_whose_data_is_lost_counts_as_having_writes(world: World) -> None:
     generation = world.up("one", "main")
-    shutil.rmtree(world.generations.paths("one", generation).root)
+    world.lose("one")
     assert world.computes.writer_has_writes(Writer("one", generation))
     with pytest.raises(Conflict) as caught:
         world.prepare("b1", "b1", from_branch="main")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_the_same_data_directory_goes_on_in_its_term(world: World) -> None:
 
 def test_a_lost_data_directory_is_laid_out_again_in_a_new_term(world: World) -> None:
     world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
-    shutil.rmtree(world.work / "pg" / "one")
+    world.lose("one")
     world.up("one", "one", durability=Durability.QUORUM)
     assert term(world) == 2
     assert world.safekeepers["safekeeper-1"].branch(branch(world).branch_id).term == 2
@@ -88,7 +87,7 @@ def test_a_lost_data_directory_is_laid_out_again_in_a_new_term(world: World) -> 
 
 def test_under_local_a_lost_data_directory_is_an_error(world: World) -> None:
     world.up("one", "one", from_branch="main", durability=Durability.LOCAL)
-    shutil.rmtree(world.work / "pg" / "one")
+    world.lose("one")
     with pytest.raises(Conflict) as caught:
         world.prepare("one", "one", durability=Durability.QUORUM)
     assert caught.value.code == "data_lost"
@@ -157,7 +156,7 @@ def test_what_one_safekeeper_lost_another_fills_in_the_next_term(tmp_path: Path)
         end = keeper.arrive(manifest.branch_id, b"x" * 800)
     world.safekeepers["safekeeper-1"].lose_volume()
     world.start()
-    shutil.rmtree(world.work / "pg" / "one")
+    world.lose("one")
     prepared = world.prepare("one", "one", durability=Durability.QUORUM)
     world.quorum.decide(branch(world))
     assert prepared.needs_layout
@@ -169,7 +168,7 @@ def test_what_one_safekeeper_lost_another_fills_in_the_next_term(tmp_path: Path)
 
 def test_a_branch_with_wal_is_not_opened_by_a_stack_without_safekeepers(world: World) -> None:
     world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
-    shutil.rmtree(world.work / "pg" / "one")
+    world.lose("one")
     world.safekeepers = FakeSafekeepers(0)
     world.start()
     with pytest.raises(Unavailable) as caught:
