@@ -25,6 +25,7 @@ from neon_compose.wire.safekeeper import BranchStatus, ReceiverRequest
 
 _log = log.get(__name__)
 _PERIOD_S = 5.0
+_WAL_GONE = "wal gone"  # the primary no longer has what comes next; the others do
 
 Receiving = Callable[[Manifest], ReceiverRequest | None]  # how to receive from the branch's open primary
 Seen = dict[str, BranchStatus]  # by host
@@ -80,9 +81,10 @@ class Tending:
         for host, status in seen.items():
             if UUID(status.identity) not in decided.seats or status.promised > term:
                 continue
-            if status.term < term:
+            lacks = status.report() is None  # the term, or WAL before it: a copy may have been cut off
+            if lacks or status.receiver == _WAL_GONE:
                 self._quorum.rejoin(manifest, host, seen)
-            if request is not None and (status.term < term or status.receiver == "stopped"):
+            if request is not None and (lacks or status.receiver == "stopped"):
                 self._quorum.receive(manifest, request, [host])
         reports = [one.report() for one in seen.values()]
         commit = terms.commit_lsn(decided, [one for one in reports if one])

@@ -40,9 +40,10 @@ class Writer:
 
     def lost(self, rows: Callable[[str], list[tuple[int]]]) -> set[int]:
         """Acknowledged rows that `rows`, which runs a query, doesn't find."""
-        assert self.acknowledged, self.errors
+        acknowledged = set(self.acknowledged)  # before the query: more may come meanwhile
+        assert acknowledged, self.errors
         found = rows(f"select n from {self._table}")
-        return set(self.acknowledged) - {n for (n,) in found}
+        return acknowledged - {n for (n,) in found}
 
     def _work(self) -> None:
         n = 0
