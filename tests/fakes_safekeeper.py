@@ -120,6 +120,13 @@ class FakeSafekeeper:
                 self.branches[branch] = _Branch(
                     member, query.segment_size, query.timeline, begin, bytearray(before)
                 )
+            elif not self.branches[branch].member.history.starts:
+                there = self.branches[branch]
+                there.member = replace(
+                    there.member,
+                    promised=max(there.member.promised, query.promised),
+                    counts_from=max(there.member.counts_from, query.counts_from),
+                )
             return self._status(branch)
 
     def promise(self, branch: UUID, term: int) -> Answer:

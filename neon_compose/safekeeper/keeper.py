@@ -129,6 +129,17 @@ class Keeper:
 
     # ---- the term protocol
 
+    def enrol_again(self, wanted: Record) -> None:
+        """As `register.enrol` makes it when the claim that made it first was superseded. It has no seat yet,
+        and neither promises nor counts for earlier terms than it did."""
+        with self._lock:
+            self._check()
+            member = self._now.member
+            if not member.history.starts:
+                promised = max(member.promised, wanted.promised)
+                counts_from = max(member.counts_from, wanted.counts_from)
+                self._become(replace(member, promised=promised, counts_from=counts_from))
+
     def promise(self, term: int) -> Answer:
         with self._lock:
             self._settle()

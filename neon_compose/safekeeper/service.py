@@ -112,6 +112,7 @@ class Service:
             if branch in self._damaged or branch in self._keepers:
                 keeper = self.find(branch)
                 _refuse_other(keeper.now.record, wanted)
+                keeper.enrol_again(wanted)
                 return keeper
             self._volume.make(branch, lambda folder: _fill(folder, wanted, before))
             keeper = Keeper(self._volume.folder(branch), wanted, self._around)
@@ -203,11 +204,13 @@ def _fill(folder: Path, record: Record, before: bytes) -> None:
 
 
 def _refuse_other(there: Record, wanted: Record) -> None:
-    """A repeat finds what it made, or what has become of it: WAL, a history, a later begin."""
+    """A repeat finds what it made, or what has become of it: WAL, a history, a later begin. One that had no
+    term yet may be wanted by a later claim than the one that made it."""
+    names = ("timeline", "segment_size", "counts_from" if there.history else "oldest")
     differs = [
         f"{name} {getattr(there, name)}, not {getattr(wanted, name)}"
-        for name in ("timeline", "segment_size", "counts_from", "oldest")
-        if getattr(there, name) != getattr(wanted, name) and not (name == "oldest" and there.history)
+        for name in names
+        if getattr(there, name) != getattr(wanted, name)
     ]
     if differs:
         raise Conflict(

@@ -312,6 +312,18 @@ def test_enrolling_again_changes_nothing_and_otherwise_is_refused(world: World) 
     assert caught.value.code == "other_identity"
 
 
+def test_who_has_no_term_yet_is_enrolled_again_by_a_later_claim(world: World) -> None:
+    world.enrol(promised=3, counts_from=4)
+    world.enrol(promised=5, counts_from=6)
+    world.enrol(promised=3, counts_from=4)  # late
+    world.restart()
+    record = world.keeper.now.record
+    assert (record.promised, record.counts_from) == (5, 6)
+    with pytest.raises(Conflict) as caught:
+        world.service.enrol(BRANCH, world.query(at(5)), HEAD + b"hhhhh")
+    assert caught.value.code == "enrolled_otherwise"
+
+
 def test_a_full_disk_is_told_and_gone_when_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
