@@ -473,3 +473,24 @@ def test_damage_found_while_it_receives_is_told_and_receiving_goes_on(
     assert (status.receiver, status.committed) == ("receiving", "0/0")
     assert status.trouble is not None
     assert status.trouble["code"] == "wal_damaged"
+
+
+def test_a_promise_that_a_full_disk_refused_leaves_the_term_receiving(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving(world)
+    world.receiver.arrive(b"x" * 500)
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28), "wal")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OSError, match="No space"):
+            world.keeper.promise(2)
+        assert (world.status.receiver, world.status.promised) == ("disk full", 1)
+    assert not world.keeper.is_at_rest
+    world.keeper.tend()
+    status = world.status
+    assert (status.receiver, status.flushed, status.trouble) == ("receiving", str(at(500)), None)
+    assert world.keeper.promise(2).log.end == at(500)
