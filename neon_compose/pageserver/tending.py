@@ -81,7 +81,8 @@ class Tending:
         for host, status in seen.items():
             if UUID(status.identity) not in decided.seats or status.promised > term:
                 continue
-            lacks = status.report() is None  # the term, or WAL before it: a copy may have been cut off
+            # The term, or WAL before it: a copy may have been cut off.
+            lacks = status.term < term or status.report() is None
             if lacks or status.receiver == _WAL_GONE:
                 self._quorum.rejoin(manifest, host, seen)
             if request is not None and (lacks or status.receiver == "stopped"):
