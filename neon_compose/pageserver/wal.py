@@ -104,8 +104,9 @@ class BranchWal:
         """WAL up to the last record that ends by `end`, which is committed or decided."""
         tip = self._tips.get(manifest.layers)
         redo = tip.control.redo
-        if end <= tip.end:
+        if end <= tip.end and not tip.replays_at_end:
             return Committed(self._folder(manifest.branch_id, tip), redo, tip.end)
+        end = max(end, tip.end)
         folder, view = self._filled(manifest, redo, end)
         with view.mutex:
             return Committed(folder, redo, self._walked(folder, view, redo, end))
