@@ -100,4 +100,8 @@ def _is_whole(store: ObjectStore, ref: SnapshotRef) -> bool:
 
 
 def _no_snapshot(name: str) -> NotFound:
-    return NotFound(f'snapshot "{name}" does not exist', code="no_snapshot")
+    return NotFound(
+        f'snapshot "{name}" does not exist',
+        hint="neon-compose snapshot list shows those there are.",
+        code="no_snapshot",
+    )
