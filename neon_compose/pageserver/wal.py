@@ -22,10 +22,12 @@ from uuid import UUID
 from neon_compose import log
 from neon_compose.compute.layout import Tip, Tips
 from neon_compose.errors import Corrupt, NeonError, Unavailable
+from neon_compose.layer.history import stack_for
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
+from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.nearby import boundary_before
@@ -65,6 +67,7 @@ class BranchWal:
     def __init__(self, store: ObjectStore, tips: Tips, quorum: Quorum, version: Version, root: Path) -> None:
         self._store = store
         self._tips = tips
+        self._ages = Ages(store)
         self._quorum = quorum
         self._version = version
         self._root = root
@@ -128,6 +131,8 @@ class BranchWal:
     def head(self, manifest: Manifest) -> bytes:
         """The WAL of the segment in which the branch's own begins, up to there."""
         start = self.start(manifest)
+        # Over the layers it began with: redo jobs may have put others on top since.
+        manifest = replace(manifest, layers=stack_for(self._ages.of(manifest.layers), start))
         tip = self._tips.get(manifest.layers)
         size = tip.control.wal_segment_size
         inside = start.value % size

@@ -16,6 +16,9 @@ from tests.unit.layer.pgdata import BLOCK, END, GOLDEN, REDO, WAL_FILE
 SEGMENT = 4 << 20
 _LENGTHS = {REDO: 114, END: 4000}  # of the checkpoint a layer ends with, and of a record after it
 _LINE = "rmgr: XLOG len (rec/tot): {length}/ {length}, tx: 0, lsn: {start}, prev 0/28, desc: NOOP"
+_SAID = "\n".join(_LINE.format(length=length, start=start) for start, length in _LENGTHS.items())
+WALDUMP = f"cat <<'.'\n{_SAID}\n."
+WAL_END = record_end(END, _LENGTHS[END], SEGMENT)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Wal:
     @classmethod
     def of(cls, root: Path) -> Wal | None:
         wal = WalFolder(root / "wal", 1, SEGMENT)
-        return cls(wal, record_end(END, _LENGTHS[END], SEGMENT)) if wal.path.exists() else None
+        return cls(wal, WAL_END) if wal.path.exists() else None
 
     def commit_lsn(self, _: Manifest) -> Lsn:
         return self.end
@@ -47,17 +50,16 @@ def prepare(root: Path) -> None:
     end = END.value % SEGMENT
     segment[end : end + 4000] = b"w" * 4000
     (root / "wal" / WAL_FILE).write_bytes(segment)
-    said = "\n".join(_LINE.format(length=length, start=start) for start, length in _LENGTHS.items())
-    _script(root / "bin/pg_waldump", f"cat <<'.'\n{said}\n.")
-    (root / "bin/pg_control").write_bytes(_replayed())
+    _script(root / "bin/pg_waldump", WALDUMP)
+    (root / "bin/pg_control").write_bytes(replayed(END))
     _script(root / "bin/postgres", 'cp "${0%/*}/pg_control" "$2/global/pg_control.neon"')
 
 
-def _replayed() -> bytes:
-    """A pg_control that was shut down in recovery, with the record after the layer's end as its redo."""
+def replayed(redo: Lsn) -> bytes:
+    """A pg_control that was shut down in recovery."""
     control = ControlFile.read(GOLDEN / "pg_control.17")
     raw = bytearray(control.raw)
-    struct.pack_into("<Q", raw, control.layout.redo, END.value)
+    struct.pack_into("<Q", raw, control.layout.redo, redo.value)
     return replace(control, raw=bytes(raw)).patched(state=DbState.SHUT_DOWN_IN_RECOVERY).raw
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from neon_compose.compute.layout import Tip, Tips
+from neon_compose.compute.layout import CONTROL, Tip, Tips
+from neon_compose.layer import meta
 from neon_compose.layer.index import Kind, read_index, write_index
 from neon_compose.layer.pack import LayerFiles
 from neon_compose.model.lsn import Lsn
@@ -19,17 +19,23 @@ from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.growing import Growth, Watch
+from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.postgres.walk import Stop, Walked
 
 
-def add_delta(folder: Path, under: UUID, layer: UUID, consistent: Lsn) -> LayerFiles:
-    """A delta layer that changes nothing."""
+def add_delta(
+    folder: Path, under: UUID, layer: UUID, consistent: Lsn, control: ControlFile | None = None
+) -> LayerFiles:
+    """A delta layer that changes nothing, but for pg_control if it is given."""
     below, made = LayerFiles.of(folder, under), LayerFiles.of(folder, layer)
     found = read_index(below.index)
     made.pages.touch()
-    shutil.copyfile(below.meta, made.meta)
+    entries = meta.read_tar_cached(below.meta)
+    changed = [one._replace(data=control.raw) if control and one.name == CONTROL else one for one in entries]
+    with made.meta.open("wb") as file:
+        meta.encode(changed, file)
     empty = replace(found, pages=0, segments=(), dropped=(), page_crcs=array("I"), content_hash=bytes(16))
     write_index(replace(empty, layer_id=layer, kind=Kind.DELTA, consistent=consistent), made.index)
     return made

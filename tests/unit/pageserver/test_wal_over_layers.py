@@ -1,0 +1,74 @@
+"""The WAL that a branch is opened with once redo jobs have put layers over those it began with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from neon_compose.model.ids import new_id
+from neon_compose.model.lsn import Lsn
+from neon_compose.model.states import Durability
+from neon_compose.objectstore import manifests
+from neon_compose.objectstore.documents import Manifest, Point
+from neon_compose.objectstore.stacks import append_layer
+from neon_compose.postgres.control import ControlFile
+from tests.fakes_safekeeper import FakeSafekeepers
+from tests.kills import replaying
+from tests.unit.layer.pgdata import END, REDO, WAL_FILE
+from tests.unit.pageserver.growth import add_delta
+from tests.unit.pageserver.storage import World
+
+COMMIT = replaying.WAL_END
+ADDED = COMMIT.value - END.value  # bytes of the record after the layer's end
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """`main` has run, and a redo job made a layer of all that was committed."""
+    world = World(tmp_path, safekeepers=FakeSafekeepers(1))
+    world.up("main", "main", durability=Durability.QUORUM)
+    main = manifests.read_branch(world.store, "main")
+    world.waldump(replaying.WALDUMP)
+    world.safekeepers["safekeeper-1"].arrive(main.branch_id, b"w" * ADDED)
+    layer = new_id()
+    folder = world.store.local_path("layers")
+    add_delta(folder, main.tip, layer, COMMIT, ControlFile.parse(replaying.replayed(REDO)))
+    append_layer(world.store, main.branch_id, main.layers, layer)
+    return world
+
+
+def main(world: World) -> Manifest:
+    return manifests.read_branch(world.store, "main")
+
+
+def test_what_opens_at_the_end_of_a_delta_gets_the_wal_it_replays(world: World) -> None:
+    cut = world.branch_wal.cut(main(world), COMMIT)
+    assert cut is not None
+    segment = (cut.folder / WAL_FILE).read_bytes()
+    inside = END.value % len(segment)
+    assert segment[inside : inside + ADDED] == b"w" * ADDED
+
+
+def test_a_child_of_it_gets_the_same_wal(world: World) -> None:
+    child, _ = manifests.create_branch(
+        world.store, "child", Point(main(world).branch_id, COMMIT), main(world).layers
+    )
+    cut = world.branch_wal.cut(child, COMMIT)
+    assert cut is not None
+    assert b"w" * ADDED in (cut.folder / WAL_FILE).read_bytes()
+
+
+def test_a_safekeeper_that_is_new_to_it_gets_the_segment_up_to_the_branchs_start(world: World) -> None:
+    before = world.branch_wal.head(main(world))
+    assert len(before) == END.value % replaying.SEGMENT
+    assert before[-8:].strip(b"w")
+    child, _ = manifests.create_branch(
+        world.store, "child", Point(main(world).branch_id, COMMIT), main(world).layers
+    )
+    layer = new_id()
+    folder = world.store.local_path("layers")
+    add_delta(folder, child.tip, layer, Lsn(COMMIT.value + 8))
+    append_layer(world.store, child.branch_id, child.layers, layer)
+    child = manifests.read_branch(world.store, "child")
+    assert world.branch_wal.head(child) == before + b"w" * ADDED
