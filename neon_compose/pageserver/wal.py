@@ -52,13 +52,30 @@ class Committed:
 
 @dataclass
 class _View:
-    """What is known of a branch's folder: WAL before `have` was fetched, [`first`, `walked`) was walked."""
+    """What is known of a branch's folder: of its own WAL [`begin`, `have`) was fetched, from the begin of a
+    segment on; [`first`, `walked`) was walked."""
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
+    begin: Lsn = _NOWHERE
     have: Lsn = _NOWHERE
     first: Lsn = _NOWHERE
     walked: Lsn = _NOWHERE
     last: tuple[Lsn, Lsn, Lsn] = (_NOWHERE, _NOWHERE, _NOWHERE)  # what was asked for, and what it came to
+
+    def lacking(self, begin: Lsn, end: Lsn) -> list[tuple[Lsn, Lsn]]:
+        """What to fetch to have [`begin`, `end`); nothing between that and what is there already, unless the
+        two touch: redo jobs leave the WAL below their layers behind."""
+        if begin > self.have or end < self.begin:
+            return [(begin, end)] if end > begin else []
+        parts = (begin, min(self.begin, end)), (max(begin, self.have), end)
+        return [(start, stop) for start, stop in parts if stop > start]
+
+    def fetched(self, begin: Lsn, end: Lsn) -> None:
+        """[`begin`, `end`) is there too."""
+        if begin > self.have:
+            self.begin, self.have = begin, end
+        elif end >= self.begin:
+            self.begin, self.have = min(self.begin, begin), max(self.have, end)
 
 
 class BranchWal:
@@ -200,8 +217,7 @@ class BranchWal:
         with view.mutex:
             own = folder.number(start)
             self._before(manifest, folder, redo, own)
-            if end > view.have:
-                self._fetch(manifest, folder, view, redo, end)
+            self._fetch(manifest, folder, view, redo, end)
         return folder, view
 
     def _before(self, manifest: Manifest, folder: WalFolder, redo: Lsn, own: int) -> None:
@@ -220,18 +236,22 @@ class BranchWal:
             os.link(theirs.complete(number), folder.complete(number))
 
     def _fetch(self, manifest: Manifest, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> None:
-        """The branch's own WAL up to `end`, from the first safekeeper that gives it whole."""
-        begin = max(view.have, folder.begin(folder.number(self.start(manifest))))
+        """The branch's own WAL from the segment of `redo` up to `end`, from the first safekeeper that gives
+        it whole."""
+        begin = folder.begin(folder.number(max(redo, self.start(manifest))))
+        lacking = view.lacking(begin, end)
+        if not lacking:
+            return
         failed: NeonError | None = None
         for host, safekeeper in self._quorum.holders(manifest, end):
             try:
-                self._copy(manifest, folder, safekeeper, begin, end)
-                view.have = end
+                for start, stop in lacking:
+                    self._copy(manifest, folder, safekeeper, start, stop)
                 self._walked(folder, view, redo, end)
+                view.fetched(begin, end)
                 return
             except (Corrupt, Unavailable) as error:
                 _log.warning("WAL of %s from %s: %s (%s)", manifest.name, host, error.message, error.detail)
-                view.have = begin
                 failed = error
         raise failed or Unavailable(
             f'no safekeeper has the WAL of branch "{manifest.name}" up to {end}',

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
@@ -12,6 +14,7 @@ from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Point
 from neon_compose.objectstore.stacks import append_layer
+from neon_compose.pageserver.wal import _View
 from neon_compose.postgres.control import ControlFile
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.kills import replaying
@@ -72,3 +75,37 @@ def test_a_safekeeper_that_is_new_to_it_gets_the_segment_up_to_the_branchs_start
     append_layer(world.store, child.branch_id, child.layers, layer)
     child = manifests.read_branch(world.store, "child")
     assert world.branch_wal.head(child) == before + b"w" * ADDED
+
+
+def lsns(*pairs: tuple[int, int]) -> list[tuple[Lsn, Lsn]]:
+    return [(Lsn(begin), Lsn(end)) for begin, end in pairs]
+
+
+def test_only_what_is_lacking_is_fetched_and_what_no_layer_needs_never() -> None:
+    view = _View()
+    assert view.lacking(Lsn(40), Lsn(57)) == lsns((40, 57))
+    view.fetched(Lsn(40), Lsn(57))
+    assert view.lacking(Lsn(40), Lsn(57)) == []
+    assert view.lacking(Lsn(50), Lsn(60)) == lsns((57, 60))
+    assert view.lacking(Lsn(20), Lsn(60)) == lsns((20, 40), (57, 60))
+    assert view.lacking(Lsn(20), Lsn(50)) == lsns((20, 40))
+    assert view.lacking(Lsn(10), Lsn(30)) == lsns((10, 30))
+    view.fetched(Lsn(10), Lsn(30))  # once, for a moment of the past
+    assert (view.begin, view.have) == (Lsn(40), Lsn(57))
+    view.fetched(Lsn(20), Lsn(60))
+    assert (view.begin, view.have) == (Lsn(20), Lsn(60))
+    assert view.lacking(Lsn(80), Lsn(90)) == lsns((80, 90))
+    view.fetched(Lsn(80), Lsn(90))
+    assert (view.begin, view.have) == (Lsn(80), Lsn(90))
+    assert view.lacking(Lsn(20), Lsn(85)) == lsns((20, 80))
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), max_size=12))
+def test_whatever_was_asked_for_is_there(asked: list[tuple[int, int]]) -> None:
+    view, there = _View(), set[int]()
+    for begin, size in asked:
+        for start, stop in view.lacking(Lsn(begin), Lsn(begin + size)):
+            there |= set(range(start.value, stop.value))
+        assert set(range(begin, begin + size)) <= there
+        view.fetched(Lsn(begin), Lsn(begin + size))
+        assert set(range(view.begin.value, view.have.value)) <= there
