@@ -406,6 +406,13 @@ class FakePageserver:
                 if writer == pg:
                     store.branches[name] = (parent, snapshot, None)
 
+    def discard_cache(self, pg: str) -> None:
+        with self._change(f"discard cache {pg}"), self._mutex:
+            compute = self._store.computes.get(pg)
+            if compute is None or compute.durability is not Durability.QUORUM:
+                raise Conflict(f'the data of pg "{pg}" is the only copy', code="only_copy")
+            compute.laid_out = compute.opened = False
+
 
 def _snapshot(name: str, branch: str) -> Snapshot:
     made = datetime(2026, 1, 1, tzinfo=UTC)

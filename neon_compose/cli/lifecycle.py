@@ -9,6 +9,7 @@ import typer
 from neon_compose.cli.args import DryRun, Output, OutputOption
 from neon_compose.cli.config import FileOption
 from neon_compose.cli.session import of
+from neon_compose.model.names import parse_name
 
 
 def up(
@@ -74,13 +75,25 @@ def doctor(
     leftovers: Annotated[
         bool, typer.Option("--leftovers", help="List what is there and shouldn't be.")
     ] = False,
+    discard_cache: Annotated[
+        str | None,
+        typer.Option(
+            "--discard-cache",
+            metavar="PG",
+            help="Remove the data directory of a stopped pg; its next start makes it from safekeepers.",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Say what is wrong with the machine, the engine or the stack."""
     from neon_compose.cli.doctor import report
     from neon_compose.cli.leftovers import list_leftovers
+    from neon_compose.cli.pg import discard
 
-    if leftovers:
+    if discard_cache is not None:
+        discard(of(ctx), parse_name(discard_cache, "pg"), output)
+    elif leftovers:
         list_leftovers(of(ctx), output)
     elif not report(of(ctx), output):
         raise typer.Exit(5)

@@ -179,6 +179,14 @@ def show(
     give(render.as_json(pg) if output is Output.JSON else render.as_facts(pg))
 
 
+def discard(session: Session, pg: str, output: Output) -> None:
+    """Of a stopped pg the data directory, which its next start makes anew."""
+    answer = session.client.call("POST", f"/pgs/{pg}/actions", {"action": "discard-cache"})
+    say(f'the data directory of pg "{pg}" is gone: neon-compose pg start {pg} makes it anew')
+    if output is Output.JSON:
+        give(render.as_json(answer))
+
+
 def show_one(pg: dict[str, Any], output: Output) -> None:
     """The pg as the result of a change, and what it has to say to people."""
     say_notes(pg)

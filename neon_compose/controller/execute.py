@@ -160,6 +160,8 @@ class Execution:
                 self.tools.documents.remove(doc)
             case do.Prepare() | do.Layout() | do.CreateCompute() | do.Open() | do.DeleteCompute():
                 self._do_compute(step)
+            case do.DiscardCache(doc=doc):
+                self.pageserver(doc.storage_name).discard_cache(doc.name)
             case do.CheckSettings(doc=doc):
                 self.pageserver(doc.storage_name).check_settings(doc.settings, doc.durability)
             case do.ImportOrigin():

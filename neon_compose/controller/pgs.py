@@ -192,7 +192,7 @@ def _keep_pods(site: Site) -> None:
 def act(
     site: Site, name: str, action: PgAction, emit: Emit = silent, *, dry_run: bool = False
 ) -> PgOut | Plan:
-    """Start, stop or restart; repeat is success. `Invalid` (code "not_available") for the others."""
+    """Start, stop, restart, discard data; repeat is success. `Invalid` (code "not_available") for others."""
     check_available(action)
     what = f"{action.action} pg {name} {dry_run}"
 
@@ -212,7 +212,9 @@ def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> P
     pod_steps = Plan()
     if verb is not PgVerb.STOP:
         site.refuse_while_stopping()
-        if dry_run:
+        if verb is PgVerb.DISCARD_CACHE:
+            snap = snap if dry_run else served(site, snap, doc.storage_name)
+        elif dry_run:
             _, snap, pod_steps = pods.previewed_port(snap, doc.port, name)
         else:
             snap = _with_pod(site, served(site, snap, doc.storage_name), doc)
@@ -230,6 +232,8 @@ def _plan_of(site: Site, snap: Snapshot, doc: PgDoc, verb: PgVerb) -> Plan:
             return plan.plan_stop(snap, doc)
         case PgVerb.RESTART:
             return plan.plan_restart(snap, doc)
+        case PgVerb.DISCARD_CACHE:
+            return plan.plan_discard_cache(snap, doc)
         case _:
             return _start_plan(site, snap, doc)
 

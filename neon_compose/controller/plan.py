@@ -265,13 +265,7 @@ def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
     The document goes last: until then it says what is to be finished, and keeps its port from others.
     """
     seen = snap.compute(doc.name)
-    if seen is not None and seen.running:
-        raise Conflict(
-            f'pg "{doc.name}" is running',
-            detail=f"Container {seen.name} is up.",
-            hint=f"Stop it first: neon-compose pg stop -n {doc.name}",
-            code="pg_running",
-        )
+    _refuse_running(doc, seen)
     ending = doc.model_copy(update={"ending": "discard" if discard_writes else "refuse"})
     steps: list[do.Step] = [do.PutDocument(ending, before=doc)] if ending != doc else []
     steps.append(do.DeleteCompute(doc, discard_writes=discard_writes))
@@ -281,6 +275,22 @@ def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
     if pod is not None and len(pod.ports) == 1:
         steps.append(do.Remove(pod.name, why="it was for this pg's port alone"))
     return Plan((*steps, do.DropDocument(doc)))
+
+
+def plan_discard_cache(snap: Snapshot, doc: PgDoc) -> Plan:
+    """Its data goes, its branch and all else stays. Refused while it runs."""
+    _refuse_running(doc, snap.compute(doc.name))
+    return Plan((do.DiscardCache(doc),))
+
+
+def _refuse_running(doc: PgDoc, seen: Container | None) -> None:
+    if seen is not None and seen.running:
+        raise Conflict(
+            f'pg "{doc.name}" is running',
+            detail=f"Container {seen.name} is up.",
+            hint=f"Stop it first: neon-compose pg stop -n {doc.name}",
+            code="pg_running",
+        )
 
 
 # ---- branches

@@ -309,6 +309,13 @@ class DeleteCompute(_Compute):
         return True
 
 
+@dataclass(frozen=True)
+class DiscardCache(_Compute):
+    """Its data goes, which safekeepers have too."""
+
+    action = "discard data of"
+
+
 # ---- structure
 
 

@@ -147,8 +147,11 @@ def _compute_routes(routes: APIRouter, service: Service) -> None:
         return service.open(pg, body)
 
     @routes.delete("/computes/{pg}", status_code=204)
-    def delete_compute(pg: str, discard_writes: bool = False) -> None:
-        service.delete_compute(pg, discard_writes)
+    def delete_compute(pg: str, discard_writes: bool = False, cache: bool = False) -> None:
+        if cache:
+            service.discard_cache(pg)
+        else:
+            service.delete_compute(pg, discard_writes)
 
 
 def _explained(work: Work, disks: Disks) -> Work:

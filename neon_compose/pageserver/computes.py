@@ -36,6 +36,7 @@ from neon_compose.pageserver.generations import (
     has_writes,
     lost,
     may_have_writes,
+    only_copy,
 )
 from neon_compose.pageserver.locks import NamedLocks
 from neon_compose.pageserver.primaries import Primaries
@@ -280,6 +281,18 @@ class Computes:
                 self._refuse_loss(claims, pg)
             self._starts[pg] += 1
             claims.release(pg)
+            self._around.generations.discard_all(pg)
+
+    def discard_cache(self, claims: Claims, pg: str) -> None:
+        """Remove the pg's data; it keeps its branch, and its next start lays it out anew. Repeat is success.
+
+        Raises `Conflict` code "running", or "only_copy" if no safekeeper has what it acknowledged.
+        """
+        with self._locks.hold(pg), self._nobody_else(pg):
+            held = claims.held_by(pg)
+            if not held or not all(manifest.durable for manifest in held):
+                raise only_copy(pg)
+            self._starts[pg] += 1
             self._around.generations.discard_all(pg)
 
     def _refuse_loss(self, claims: Claims, pg: str) -> None:

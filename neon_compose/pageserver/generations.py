@@ -145,6 +145,15 @@ def lost(pg: str) -> Conflict:
     )
 
 
+def only_copy(pg: str) -> Conflict:
+    return Conflict(
+        f'the data of pg "{pg}" may be the only copy of its writes',
+        detail="No safekeeper is known to have all that it acknowledged.",
+        hint="Run it under durability quorum first, or destroy it.",
+        code="only_copy",
+    )
+
+
 def unclaimed(pg: str) -> Conflict:
     return Conflict(
         f'pg "{pg}" has data here that its branch does not name',

@@ -366,6 +366,10 @@ class Service:
         parse_name(pg, "pg")
         self._parts.computes.delete(self._parts.claims, pg, discard_writes=discard_writes)
 
+    def discard_cache(self, pg: str) -> None:
+        parse_name(pg, "pg")
+        self._parts.computes.discard_cache(self._parts.claims, pg)
+
 
 def _moment(text: str | None) -> Settled | None:
     return settled(parse_moment(text), wait.now()) if text is not None else None

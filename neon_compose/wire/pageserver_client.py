@@ -205,6 +205,10 @@ class PageserverClient:
         flag = "true" if discard_writes else "false"
         self._send("DELETE", f"/v1/computes/{pg}?discard_writes={flag}", timeout_s=_FILES_S)
 
+    def discard_cache(self, pg: str) -> None:
+        """Remove the pg's data, which safekeepers have too; it keeps its branch. Repeat is success."""
+        self._send("DELETE", f"/v1/computes/{pg}?cache=true", timeout_s=_FILES_S)
+
     # ---- transport
 
     def _look(self, path: str) -> Any:

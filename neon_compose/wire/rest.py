@@ -91,6 +91,7 @@ class PgVerb(StrEnum):
     RESTART = "restart"
     PROMOTE = "promote"
     CHECKOUT = "checkout"
+    DISCARD_CACHE = "discard-cache"
 
 
 class PgAction(_Request):

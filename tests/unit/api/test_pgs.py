@@ -240,3 +240,25 @@ def test_a_list_of_many_asks_the_engine_once_and_each_storage_once(api: Api) -> 
     assert len(api.http.get("/pgs").json()) == 40
     assert sorted(pageservers.looks) == ["computes of other", "computes of shop"]
     assert engine.calls == ["observe"]
+
+
+def test_the_data_of_a_stopped_pg_is_discarded_if_safekeepers_have_it(api: Api) -> None:
+    api.fixture.bring_safekeepers(1)
+    api.http.put("/pgs", json=BRANCH)
+    discard = {"action": "discard-cache"}
+    assert api.http.post("/pgs/try1/actions", json=discard).json()["code"] == "pg_running"
+    api.http.post("/pgs/try1/actions", json={"action": "stop"})
+    before = api.world()
+    plan = api.http.post("/pgs/try1/actions?dry_run=1", json=discard).json()["plan"]
+    assert [step["action"] for step in plan] == ["discard data of"]
+    assert api.world() == before
+    assert api.http.post("/pgs/try1/actions", json=discard).status_code == 200
+    assert not api.fixture.pageservers.store("shop").computes["try1"].laid_out
+    assert api.http.post("/pgs/try1/actions", json={"action": "start"}).json()["state"] == "running"
+
+
+def test_the_only_copy_of_its_data_is_not_discarded(api: Api) -> None:
+    api.http.put("/pgs", json=BRANCH)
+    api.http.post("/pgs/try1/actions", json={"action": "stop"})
+    refused = api.http.post("/pgs/try1/actions", json={"action": "discard-cache"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "only_copy")

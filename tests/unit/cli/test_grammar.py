@@ -31,6 +31,7 @@ REPLICA = {"action": "start", "is_replica": "replica"}
         ("pg start -n main --replica", "POST", "/pgs/main/actions", REPLICA),
         ("pg stop -n main", "POST", "/pgs/main/actions", {"action": "stop"}),
         ("pg promote -n main", "POST", "/pgs/main/actions", {"action": "promote"}),
+        ("doctor --discard-cache main", "POST", "/pgs/main/actions", {"action": "discard-cache"}),
         ("pg list", "GET", "/pgs", None),
         ("pg show -n main", "GET", "/pgs/main", None),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from neon_compose.compute.command import GATE_HBA
+from neon_compose.compute.layout import nobody_else
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Durability
@@ -174,3 +175,29 @@ def test_a_branch_with_wal_is_not_opened_by_a_stack_without_safekeepers(world: W
     with pytest.raises(Unavailable) as caught:
         world.prepare("one", "one")
     assert caught.value.code == "no_safekeepers"
+
+
+def test_a_data_directory_that_is_a_cache_can_go_and_the_next_start_makes_it_anew(world: World) -> None:
+    generation = world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
+    for _ in range(2):
+        world.computes.discard_cache(world.claims, "one")
+    assert world.generations.ids("one") == []
+    assert world.claims.held_by("one") == [branch(world)]
+    assert world.up("one", "one", durability=Durability.QUORUM) != generation
+
+
+def test_a_data_directory_that_may_be_the_only_copy_stays(world: World) -> None:
+    generation = world.up("one", "one", from_branch="main", durability=Durability.LOCAL)
+    with pytest.raises(Conflict) as caught:
+        world.computes.discard_cache(world.claims, "one")
+    assert caught.value.code == "only_copy"
+    assert world.generations.ids("one") == [generation]
+
+
+def test_a_data_directory_that_a_server_runs_on_stays(world: World) -> None:
+    generation = world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
+    paths = world.generations.paths("one", generation)
+    with nobody_else(paths, "one"), pytest.raises(Conflict) as caught:
+        world.computes.discard_cache(world.claims, "one")
+    assert caught.value.code == "running"
+    assert world.generations.ids("one") == [generation]
