@@ -43,7 +43,7 @@ def create_branch(
     """
     for _ in range(cas.TRIES):
         ref, _ = cas.claim(
-            store, branch_ref_key(name), BranchRef(new_id(), parent, asked=asked), lambda r: _clean(store, r)
+            store, branch_ref_key(name), BranchRef(new_id(), parent, asked=asked), lambda r: freed(store, r)
         )
         found = find_manifest(store, ref.branch_id)
         if found is None and ref.parent == parent:
@@ -95,7 +95,12 @@ def list_eras(store: ObjectStore) -> list[tuple[Manifest, ...]]:
 
 def _eras(store: ObjectStore, ref: BranchRef) -> tuple[Manifest, ...]:
     """None if the name is no branch: buried, or claimed only, or being deleted."""
-    found = None if ref.deleted else find_manifest(store, ref.branch_id)
+    return () if ref.deleted else find_eras(store, ref.branch_id)
+
+
+def find_eras(store: ObjectStore, branch_id: UUID) -> tuple[Manifest, ...]:
+    """The manifest of the branch and of those that succeeded it, the last one last; none if it is gone."""
+    found = find_manifest(store, branch_id)
     if found is None or found.deleted:
         return ()
     eras = [found]
@@ -174,6 +179,12 @@ def _deleted(store: ObjectStore, manifest: Manifest) -> Manifest:
             hint=f"Destroy that first: neon-compose pg destroy -n {manifest.writer.pg}",
             code="branch_in_use",
         )
+    if manifest.successor is not None:
+        raise Conflict(
+            f'branch "{manifest.name}" is needed',
+            detail="It has what main was before a refresh, and has since.",
+            code="branch_needed",
+        )
     if manifest.pins:
         raise Conflict(
             f'branch "{manifest.name}" is needed',
@@ -202,10 +213,10 @@ def _finish_delete(store: ObjectStore, name: str, ref: BranchRef) -> None:
     would find the fence gone and make the branch under a deleter's hands.
     """
     bury(store, branch_ref_key(name), ref)
-    _clean(store, replace(ref, deleted=ref.deleted or wait.now()))
+    freed(store, replace(ref, deleted=ref.deleted or wait.now()))
 
 
-def _clean(store: ObjectStore, ref: BranchRef) -> bool:
+def freed(store: ObjectStore, ref: BranchRef) -> bool:
     """Remove what a buried name may have left; whether the name is free."""
     if ref.deleted is None:
         return False

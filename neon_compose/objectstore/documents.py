@@ -5,6 +5,7 @@
     refs/snapshots/<name>.json      SnapshotRef   name -> (branch id, LSN, time)
     branches/<branch-id>.json       Manifest
     refresh.json                    Refresh       while a newer copy of the source is brought in
+    restores/<name>.json            Restore       while a branch goes back to a moment
 
 JSON: UTF-8, keys sorted, two spaces, a line end; ids as UUIDs, LSNs as 0/1A2B3C4D, times as RFC 3339 in
 UTC; a `checksum` (codec). Every document says its `format`; a newer one is refused by name. Unknown,
@@ -25,6 +26,7 @@ FORMAT = 1
 
 STORAGE_KEY = "storage.json"
 REFRESH_KEY = "refresh.json"
+RESTORES = "restores/"
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ class Manifest:
     deleted: datetime | None = None  # a fence: no change is made to a deleted branch
     cluster: Cluster | None = None  # None: the storage's first
     successor: UUID | None = None  # the branch that has the name now, after a refresh
+    replaces: UUID | None = None  # the branch that had the name before, until a restore
     register: Register | None = None  # terms and safekeepers; None: no safekeeper ever had its WAL
     durable: bool = False  # safekeepers have all that its writer acknowledged: the data directory is a cache
     format: int = FORMAT
@@ -171,6 +174,22 @@ class Manifest:
     @property
     def tip(self) -> UUID:
         return self.layers[-1]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What a restore of the branch `name` makes, written before any of it is there: see restores. `old_id`
+    and `old_parent` are those of the name's document, `writer` the old branch's."""
+
+    name: str
+    old_id: UUID
+    old_parent: Point | None
+    writer: Writer | None
+    new_id: UUID
+    point: Point
+    keep: str
+    begun: datetime
+    format: int = FORMAT
 
 
 def branch_ref_key(name: str) -> str:
@@ -183,3 +202,7 @@ def snapshot_ref_key(name: str) -> str:
 
 def manifest_key(branch_id: UUID) -> str:
     return f"branches/{branch_id}.json"
+
+
+def restore_key(name: str) -> str:
+    return f"{RESTORES}{name}.json"

@@ -22,6 +22,7 @@ state before or after the whole, and calling it again finishes it (tests stop it
   sees that and takes its own pin and manifest back, or the deleter, whose cleaning comes after the
   burial, does.
 - **Refresh.** `main` gets another content by one compare-and-swap in its manifest (refreshes).
+- **Restore.** A name gets another branch by one compare-and-swap of its document (restores).
 - **Storage.** It exists once storage.json does (create-only: one of many makers wins). Its first branch and
   snapshot are written in it as `initial` and named right after; who opens the storage finishes that.
 """
@@ -43,6 +44,13 @@ from neon_compose.objectstore.refreshes import (
     is_refreshing,
     refuse_writer,
     settle_refresh,
+)
+from neon_compose.objectstore.restores import (
+    kept_name,
+    origin_of,
+    restore_branch,
+    settle_restore,
+    settle_restores,
 )
 from neon_compose.objectstore.snapshots import (
     Snapshot,
@@ -67,16 +75,21 @@ __all__ = [
     "delete_snapshot",
     "discard_unborn",
     "is_refreshing",
+    "kept_name",
     "list_branches",
     "list_eras",
     "list_snapshots",
+    "origin_of",
     "read_branch",
     "read_eras",
     "read_manifest",
     "read_snapshot",
     "read_storage",
     "refuse_writer",
+    "restore_branch",
     "settle_refresh",
+    "settle_restore",
+    "settle_restores",
     "snapshot_point",
     "update_manifest",
 ]

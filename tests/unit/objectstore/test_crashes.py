@@ -17,6 +17,7 @@ from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import cas, manifests
 from neon_compose.objectstore.documents import (
+    RESTORES,
     BranchRef,
     Manifest,
     Point,
@@ -26,7 +27,7 @@ from neon_compose.objectstore.documents import (
 )
 from neon_compose.objectstore.store import ObjectStore
 from tests.fakes_store import DyingStore, Killed, MemoryStore, WatchedStore
-from tests.unit.objectstore.samples import LAYERS, LSN, main_point, make_storage, refresh_main
+from tests.unit.objectstore.samples import LAYERS, LSN, NEWER, main_point, make_storage, refresh_main
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,27 @@ def with_writer(manifest: Manifest) -> Manifest:
     return replace(manifest, writer=Writer("pg", "g"))
 
 
+def owned_child(store: ObjectStore) -> None:
+    """A branch that a pg writes to."""
+    manifests.create_branch(store, "child", main_point(store), LAYERS, Writer("pg", "g"))
+
+
+def restored(name: str) -> Callable[[ObjectStore], None]:
+    """Once: a repeat finishes or undoes what was cut off, and restores only if that was not done."""
+
+    def run(store: ObjectStore) -> None:
+        settled(store)
+        if manifests.read_branch(store, name).replaces is None:
+            point = main_point(store)
+            manifests.restore_branch(store, name, point, (NEWER,), None, "kept", lambda _: None)
+
+    return run
+
+
+def settled(store: ObjectStore) -> None:
+    manifests.settle_restores(store, lambda _: None)
+
+
 def sequence(*steps: Callable[[ObjectStore], object]) -> Callable[[ObjectStore], object]:
     def run(store: ObjectStore) -> None:
         for step in steps:
@@ -113,6 +135,27 @@ OPERATIONS = [
     Operation("delete snapshot", sequence(make_storage, mark), delete_mark),
     Operation("refresh", make_storage, refreshed, manifests.settle_refresh),
     Operation("refresh with a child", sequence(make_storage, child), refreshed, manifests.settle_refresh),
+    Operation("restore", sequence(make_storage, child), restored("child"), settled),
+    Operation(
+        "restore of a parent with a pg",
+        sequence(make_storage, owned_child, grandchild, child_mark),
+        restored("child"),
+        settled,
+    ),
+    Operation(
+        "restore of main to a name's tombstone",
+        sequence(
+            make_storage,
+            lambda s: manifests.create_branch(s, "kept", main_point(s), LAYERS),
+            lambda s: manifests.delete_branch(s, "kept"),
+            child,
+        ),
+        restored("main"),
+        settled,
+    ),
+    Operation(
+        "restore of a refreshed main", sequence(make_storage, child, refreshed), restored("main"), settled
+    ),
 ]
 
 
@@ -134,6 +177,7 @@ def assert_nothing_dangles(store: ObjectStore, orphans: int = 0) -> None:
     alive = {ref.branch_id for ref in branches if not ref.deleted}
     alive |= {one.branch_id for eras in manifests.list_eras(store) for one in eras}
     assert not manifests.is_refreshing(store)
+    assert not list(store.list(RESTORES))
     held = alive | {ref.snapshot_id for ref in snapshots if not ref.deleted}
     for one in manifests.list_branches(store):
         assert {pin.id for pin in one.pins} <= held
