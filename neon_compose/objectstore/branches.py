@@ -109,6 +109,13 @@ def find_eras(store: ObjectStore, branch_id: UUID) -> tuple[Manifest, ...]:
     return tuple(eras)
 
 
+def buried_branches(store: ObjectStore) -> set[UUID]:
+    """The ids that tombstones name and no manifest has: of branches that were deleted."""
+    refs = [cas.find(store, key, BranchRef) for key in store.list("refs/branches/")]
+    buried = {ref.branch_id for ref in refs if ref and ref.deleted}
+    return {one for one in buried if find_manifest(store, one) is None}
+
+
 def delete_branch(store: ObjectStore, name: str) -> None:
     """Delete the branch `name`, finished or not. Repeat is success.
 

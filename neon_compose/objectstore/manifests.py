@@ -30,6 +30,7 @@ state before or after the whole, and calling it again finishes it (tests stop it
 from neon_compose.objectstore.branches import (
     MAIN,
     branch_start,
+    buried_branches,
     create_branch,
     delete_branch,
     list_branches,
@@ -67,6 +68,7 @@ __all__ = [
     "Snapshot",
     "begin_refresh",
     "branch_start",
+    "buried_branches",
     "commit_refresh",
     "create_branch",
     "create_snapshot",

@@ -318,6 +318,8 @@ class Service:
             with suppress(NotFound):  # repeated
                 self._parts.redo.suspect(self._parts.branches.find(name))
         self._parts.branches.delete(name)
+        if self._parts.tending is not None:
+            self._parts.tending.soon()  # safekeepers stop receiving
 
     # ---- computes
 

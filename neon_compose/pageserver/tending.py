@@ -1,4 +1,4 @@
-"""Beside all requests: safekeepers are told what is committed, and brought back into terms they missed.
+"""Beside all requests: safekeepers hear what is committed and deleted, and come back into terms.
 
 Owns the thread and its period. A safekeeper goes on by itself after a restart; one that was away as a term
 began, or lost its volume, doesn't know of it. Here it adopts the decided term from its peers and receives. A
@@ -37,6 +37,7 @@ class Tending:
         self._quorum = quorum
         self._receiving = receiving
         self._ended = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tending", daemon=True)
 
     def start(self) -> None:
@@ -44,9 +45,18 @@ class Tending:
 
     def stop(self) -> None:
         self._ended.set()
+        self._wake.set()
+
+    def soon(self) -> None:
+        """There is something to do."""
+        self._wake.set()
 
     def _run(self) -> None:
-        while not self._ended.wait(_PERIOD_S):
+        while True:
+            self._wake.wait(_PERIOD_S)
+            self._wake.clear()
+            if self._ended.is_set():
+                return
             try:
                 self.tend_all()
             except NeonError as error:
@@ -54,15 +64,21 @@ class Tending:
 
     def tend_all(self) -> None:
         """Once over all branches that have a decided term. One call per safekeeper, if all is well."""
-        if not self._with_terms():
-            return
         seen = self._quorum.all_statuses()
+        self._forget(seen)
         for manifest in self._with_terms():  # read after what was seen: a newer term shows as a seat to tend
             found = {host: of[manifest.branch_id] for host, of in seen.items() if manifest.branch_id in of}
             try:
                 self._tend(manifest, found)
             except NeonError as error:
                 _log.warning("%s is not tended: %s (%s)", manifest.name, error.message, error.detail)
+
+    def _forget(self, seen: dict[str, dict[UUID, BranchStatus]]) -> None:
+        """Deleted branches' WAL goes too. Only what a tombstone of this storage names: other storages have
+        WAL on the same safekeepers."""
+        kept = {branch_id for of in seen.values() for branch_id in of}
+        for branch_id in kept & manifests.buried_branches(self._store) if kept else ():
+            self._quorum.forget(branch_id)
 
     def _with_terms(self) -> list[Manifest]:
         """Those whose decided term is the last one claimed; else a start is under way."""

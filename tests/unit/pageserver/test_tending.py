@@ -67,3 +67,13 @@ def test_nothing_is_received_of_a_pg_that_let_nobody_in(world: World, tending: T
     manifest = world.branches.find("one")
     states = {keeper.branch(manifest.branch_id).receiver for keeper in world.safekeepers.values()}
     assert states == {"stopped"}
+
+
+def test_the_wal_of_a_deleted_branch_goes(world: World, tending: Tending) -> None:
+    manifest = up(world)
+    world.delete("one")
+    tending.tend_all()
+    assert all(manifest.branch_id in keeper.branches for keeper in world.safekeepers.values())
+    world.branches.delete("one")
+    tending.tend_all()
+    assert not any(manifest.branch_id in keeper.branches for keeper in world.safekeepers.values())
