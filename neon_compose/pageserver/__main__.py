@@ -41,6 +41,7 @@ from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import WalToReplay
+from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
@@ -149,7 +150,9 @@ def make_service(
     redo = redo_jobs(store, tips, ages, generations, work, job, replayed)
     records = WalRecords(version)
     committed = branch_wal if seats else NoSafekeepers()
-    branches = Branches(store, Moments(store, ages.end, computes.writer_has_writes, committed, records))
+    moments = Moments(store, ages.end, computes.writer_has_writes, committed, records)
+    branches = Branches(store, moments)
+    restoring = Restoring(store, branches, moments, computes, generations)
 
     def receiving(manifest: Manifest) -> ReceiverRequest | None:
         return around.primaries.receiving(manifest, manifests.read_storage(store).admin_password)
@@ -164,12 +167,14 @@ def make_service(
         branches=branches,
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
+        restoring=restoring,
         sizes=Sizes(store, computes.writer_own_bytes),
         redo=redo,
         tending=Tending(store, quorum, receiving) if seats else None,
         known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),
     )
+    _settle(restoring)
     computes.resume()
     parts.warm_up()
     return Service(parts)
@@ -217,6 +222,14 @@ def _sweep(birth: Birth, store: LocalStore) -> None:
         if not is_done:
             raise
         _log.error("could not settle a refresh: %s (%s)", error.message, error.detail)
+
+
+def _settle(restoring: Restoring) -> None:
+    """Restores that were cut off, before anybody reads."""
+    try:
+        restoring.settle_all()
+    except NeonError as error:  # the next one of that branch tries again
+        _log.error("could not settle a restore: %s (%s)", error.message, error.detail)
 
 
 def _warm_up(store: LocalStore, tips: Tips) -> None:

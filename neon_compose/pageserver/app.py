@@ -96,6 +96,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
         response.status_code = 201 if created else 200
         return branch
 
+    @routes.post("/branches/{name}/restore")
+    def restore_branch(name: str, body: wire.RestoreRequest) -> wire.Restored:
+        return service.restore_branch(name, body)
+
     @routes.delete("/branches/{name}", status_code=204)
     def delete_branch(name: str) -> None:
         service.delete_branch(name)

@@ -319,6 +319,13 @@ class Computes:
                 )
 
     @contextmanager
+    def stopped(self, pg: str) -> Iterator[None]:
+        """No server runs on the pg's data, or is prepared, meanwhile. Raises `Conflict` code "running"."""
+        with self._locks.hold(pg), self._nobody_else(pg):
+            self._starts[pg] += 1
+            yield
+
+    @contextmanager
     def _nobody_else(self, pg: str) -> Iterator[None]:
         """No server runs on any data of the pg meanwhile. Raises `Conflict` code "running"."""
         around = self._around

@@ -14,6 +14,7 @@ from neon_compose import durable
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.documents import (
     REFRESH_KEY,
+    RESTORES,
     STORAGE_KEY,
     BranchRef,
     Manifest,
@@ -45,6 +46,8 @@ def find(
         yield from _layers(store, manifests, known)
         if is_refreshing(store):
             yield Leftover(kind="file", name=REFRESH_KEY, why="a refresh that was cut off")
+        for key in store.list(RESTORES):
+            yield Leftover(kind="file", name=key, why="a restore that was cut off")
     yield from _of_work(generations, scratch, manifests)
 
 

@@ -33,6 +33,7 @@ from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
 from neon_compose.pageserver.redoing import RedoJobs, Standing
+from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
 from neon_compose.postgres import conf
@@ -61,6 +62,7 @@ class Parts:
     computes: Computes
     sizes: Sizes
     known_settings: frozenset[str]
+    restoring: Restoring
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
     redo: RedoJobs | None = None  # as tending
@@ -312,8 +314,21 @@ class Service:
         manifest, created = self._parts.branches.create(name, request.from_branch, _moment(request.moment))
         return self._parts.branches.show(manifest), created
 
+    def restore_branch(self, name: str, request: wire.RestoreRequest) -> wire.Restored:
+        self.storage()
+        parse_name(name, "branch")
+        restoring, moment = self._parts.restoring, _moment(request.moment)
+        if request.check:
+            restoring.check(name, moment)
+            return wire.Restored(start_lsn=None, kept=None)
+        keep = parse_name(request.keep, "branch") if request.keep is not None else None
+        done = restoring.restore(name, moment, keep)
+        start = done.branch.parent
+        return wire.Restored(start_lsn=str(start.lsn) if start else None, kept=done.before.name)
+
     def delete_branch(self, name: str) -> None:
         self.storage()
+        self._parts.restoring.settle(name)
         if self._parts.redo is not None:
             with suppress(NotFound):  # repeated
                 self._parts.redo.suspect(self._parts.branches.find(name))

@@ -109,6 +109,22 @@ class Branch(_Response):
     redo_rate: float | None = None  # bytes of WAL per second of the last job
 
 
+class RestoreRequest(_Request):
+    """Back to `moment` of the branch's history, as in `BranchRequest`; without one to its parent's end.
+    `keep` is the name of what it was. `check`: only say whether that can be done."""
+
+    moment: str | None = None
+    keep: str | None = None
+    check: bool = False
+
+
+class Restored(_Response):
+    """Where the branch starts now, and what its old state is called; None after a check."""
+
+    start_lsn: str | None
+    kept: str | None
+
+
 class BranchSize(_Response):
     """Apart from `Branch`, which every request about branches asks for: this walks through files."""
 

@@ -30,6 +30,8 @@ from neon_compose.wire.pageserver import (
     OpenRequest,
     Prepared,
     PrepareRequest,
+    Restored,
+    RestoreRequest,
     SettingsRequest,
     SettingValue,
     Snapshot,
@@ -153,6 +155,13 @@ class PageserverClient:
 
     def delete_branch(self, name: str) -> None:
         self._send("DELETE", f"/v1/branches/{name}")
+
+    def restore_branch(
+        self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
+    ) -> Restored:
+        """Back to `moment`, or without one to its parent's end; `check` changes nothing."""
+        body = RestoreRequest(moment=moment, keep=keep, check=check)
+        return Restored.model_validate(self._call("POST", f"/v1/branches/{name}/restore", body, _FILES_S))
 
     def redo(self, name: str) -> Iterator[ndjson.Event]:
         """Replay the branch's WAL into a layer; steps, then a `Result` holding a `Redone`."""

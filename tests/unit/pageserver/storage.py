@@ -30,6 +30,7 @@ from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
@@ -140,6 +141,7 @@ class World:
             self.store, self.ages.end, self.computes.writer_has_writes, self.committed, self.records
         )
         self.branches = Branches(self.store, self.moments)
+        self.restoring = Restoring(self.store, self.branches, self.moments, self.computes, self.generations)
         self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
 
     def walk(self, folder: Path) -> int:

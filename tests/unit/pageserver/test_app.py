@@ -47,6 +47,7 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             branches=world.branches,
             claims=world.claims,
             computes=world.computes,
+            restoring=world.restoring,
             sizes=Sizes(world.store, world.computes.writer_own_bytes),
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,

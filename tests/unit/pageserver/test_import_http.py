@@ -41,6 +41,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         branches=unused,  # type: ignore[arg-type]
         claims=unused,  # type: ignore[arg-type]
         computes=unused,  # type: ignore[arg-type]
+        restoring=unused,  # type: ignore[arg-type]
         sizes=Sizes(store, lambda _: 0),
         known_settings=frozenset(),
         warm_up=lambda: None,
