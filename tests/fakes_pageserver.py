@@ -29,6 +29,7 @@ from neon_compose.wire.pageserver import (
     Leftover,
     Opened,
     Prepared,
+    Restored,
     SettingValue,
     Snapshot,
     StorageStatus,
@@ -292,6 +293,32 @@ class FakePageserver:
             if needing := children + [one for one, of in store.snapshots.items() if of == name]:
                 raise Conflict(f'branch "{name}" is needed', detail=", ".join(needing), code="branch_needed")
             del store.branches[name]
+
+    def restore_branch(
+        self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
+    ) -> Restored:
+        with self._change(f"restore branch {name}"), self._mutex:
+            store = self._store
+            self._refuse_unknown(store, moment)
+            if name not in store.branches:
+                raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
+            parent, snapshot, writer = store.branches[name]
+            if moment is None and parent is None:
+                raise Conflict(f'branch "{name}" has no parent', code="no_parent")
+            if check:
+                return Restored(start_lsn=None, kept=None)
+            if keep is None or keep in store.branches:
+                raise Conflict(f'branch "{keep}" exists', code="branch_exists")
+            if any(self._all.engine.running(box) for box in self._boxes_of(writer)):
+                raise Conflict(f'pg "{writer}" is running', code="running")
+            store.branches[keep] = (parent, snapshot, None)
+            store.branches[name] = (keep if moment else parent, moment, None)
+            store.computes.pop(writer or "", None)
+            return Restored(start_lsn="0/1000000", kept=keep)
+
+    def _boxes_of(self, pg: str | None) -> list[str]:
+        boxes = list(self._all.engine.boxes.items())
+        return [name for name, box in boxes if pg and box.spec.labels.get(label.PG) == pg]
 
     def prepare(
         self,

@@ -7,19 +7,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from neon_compose.api import streams
-from neon_compose.api.deps import PLANNED, DryRun, Name, SiteOf, checked_name, done, planned
+from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.api.upload import UploadResponse
-from neon_compose.controller import branches, storages
+from neon_compose.controller import branches, restores, storages
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
 from neon_compose.model.states import StorageType
 from neon_compose.wire.pageserver import ImportFormat
 from neon_compose.wire.rest import (
+    BranchAction,
     BranchIn,
     BranchOut,
     Flag,
     PlanOut,
+    RestoredOut,
     StorageAction,
     StorageIn,
     StorageOut,
@@ -178,3 +180,22 @@ def delete_branch(
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
     plan = branches.delete(site, storage, branch, cascade=cascade, dry_run=dry_run)
     return done(plan, dry_run=dry_run)
+
+
+@router.post(
+    "/storages/{storage}/branches/{branch}/actions",
+    responses=responses(400, 404, 409, 413, 422),
+    response_model=RestoredOut | PlanOut,
+)
+def act_on_branch(
+    site: SiteOf, storage: Name, branch: Name, body: BranchAction, response: Response, dry_run: DryRun = False
+) -> Any:
+    """Restore to a moment, or reset to the parent's end. A running pg of the branch restarts and keeps its
+    URL; what the branch was stays, as another."""
+    storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    if body.keep is not None:
+        checked_name(body.keep, "branch")
+    timing = ServerTiming()
+    found = restores.act(site, storage, branch, body, timing.note, dry_run=dry_run)
+    response.headers["Server-Timing"] = timing.header
+    return planned(found) if isinstance(found, Plan) else found

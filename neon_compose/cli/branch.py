@@ -16,7 +16,14 @@ from neon_compose.cli.args import (
     OutputOption,
     one_name,
 )
-from neon_compose.cli.finding import PlaceArgument, StorageOption, all_branches, find_branch, storage_of
+from neon_compose.cli.finding import (
+    PlaceArgument,
+    StorageOption,
+    all_branches,
+    branch_of,
+    find_branch,
+    storage_of,
+)
 from neon_compose.cli.pg import (
     DurabilityOption,
     PortOption,
@@ -26,10 +33,21 @@ from neon_compose.cli.pg import (
     show_running,
 )
 from neon_compose.cli.plan import changed
-from neon_compose.cli.session import give, of, say
+from neon_compose.cli.session import Session, give, of, say
+from neon_compose.model.moments import parse_moment
 from neon_compose.model.names import parse_name
 from neon_compose.model.source import parse_source
 from neon_compose.wait import now
+
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="NAME",
+        help="What its old state is to be called. Default: NAME-before-TIME.",
+        show_default=False,
+    ),
+]
 
 app = typer.Typer(help="Branches: writable copies in a moment.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -83,6 +101,58 @@ def list_(
         give(render.as_json(branches))
     else:
         give(render.as_table(*branchtree.rows(branches, now())))
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    to: Annotated[
+        str, typer.Option("--to", metavar="MOMENT", help="5m, 2026-11-28T10:00:00Z, an LSN, or a snapshot.")
+    ],
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    keep: KeepOption = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take a branch back to a moment. Its pg keeps its URL; what the branch was stays, as another."""
+    parse_moment(to)
+    _act(of(ctx), name, storage, {"action": "restore", "to": to}, keep, dry_run, output)
+
+
+@app.command()
+def reset(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    keep: KeepOption = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take a branch to the latest state of its parent; else as restore."""
+    _act(of(ctx), name, storage, {"action": "reset"}, keep, dry_run, output)
+
+
+def _act(
+    session: Session,
+    name: str | None,
+    storage: str | None,
+    body: dict[str, str],
+    keep: str | None,
+    dry_run: bool,
+    output: Output,
+) -> None:
+    if keep is not None:
+        body |= {"keep": parse_name(keep, "branch")}
+    home, branch = branch_of(session, name, storage)
+    where = f"/storages/{home}/branches/{branch}/actions"
+    done = changed(session.client.call("POST", where, body, dry_run=dry_run), output)
+    if done is None:
+        return
+    now_at = done["branch"]["start_lsn"]
+    say(f'branch "{home}/{branch}" is at {now_at}; what it was is branch "{home}/{done["kept"]}"')
+    if output is Output.JSON:
+        give(render.as_json(done))
 
 
 @app.command()

@@ -187,7 +187,7 @@ def _httpx() -> Any:
 
 
 def _deadline(method: str, where: str) -> Any:
-    opens = method in ("PUT", "POST") and where.startswith("/pgs")
+    opens = method in ("PUT", "POST") and (where.startswith("/pgs") or "/branches/" in where)
     longest_s = LOOK_S if method == "GET" else OPEN_S if opens else ANSWER_S
     return _httpx().Timeout(longest_s, connect=CONNECT_S)
 

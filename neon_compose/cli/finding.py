@@ -12,7 +12,7 @@ from neon_compose.cli.session import Session
 from neon_compose.errors import Conflict, Invalid, NotFound
 from neon_compose.model.names import parse_name
 from neon_compose.model.nearest import did_you_mean
-from neon_compose.model.source import Source
+from neon_compose.model.source import Source, parse_source
 
 Document = dict[str, Any]
 
@@ -47,6 +47,23 @@ def find_branch(
 ) -> tuple[str, str]:
     """(storage, branch)."""
     return _find(name, option_name, storage, "branch", "pg, storage or branch", lambda: all_branches(session))
+
+
+def branch_of(session: Session, name: str | None, storage: str | None) -> tuple[str, str]:
+    """(storage, branch) of a source's name: a pg's branch, else a storage's `main`, else a branch."""
+    if name is None:
+        raise Invalid("no name of a branch", hint="Give it as [STORAGE/]NAME.", code="no_name")
+    source = parse_source(name)
+    if source.moment is not None:
+        raise Invalid(f"{name[:60]!a} is a moment of a branch", hint="Give its name.", code="bad_source")
+    if source.storage is not None or storage is not None:
+        return find_branch(session, name, None, storage)
+    pg = session.client.find(f"/pgs/{source.name}")
+    if pg is not None:
+        return str(pg["storage_name"]), str(pg["branch"])
+    if session.client.find(f"/storages/{source.name}") is not None:
+        return source.name, "main"
+    return _only(source.name, all_branches(session), "branch", "pg, storage or branch"), source.name
 
 
 def find_snapshot(

@@ -76,6 +76,7 @@ class Execution:
     origin: Origin | None = None  # what an import fetches
     prepared: dict[str, Prepared] = field(default_factory=dict)
     claimed: Claimed | None = None
+    kept: str | None = None  # the name of what a restored branch was
     _last: str = ""  # the step that was begun last
     _undos: list[Undo] = field(default_factory=list)
 
@@ -170,6 +171,11 @@ class Execution:
                 self._do_storage(step)
             case do.PutBranch() | do.DropBranch() | do.PutSnapshot() | do.DropSnapshot():
                 self._do_branch(step)
+            case do.CheckRestore(storage=storage, branch=branch, moment=moment):
+                self.pageserver(storage).restore_branch(branch, moment=moment, check=True)
+            case do.RestoreBranch(storage=storage, branch=branch, moment=moment, keep=keep):
+                done = self.pageserver(storage).restore_branch(branch, moment=moment, keep=keep)
+                self.kept = done.kept
             case _:
                 self._do_engine(step)
 

@@ -32,6 +32,8 @@ def news_of(step: do.Step) -> Iterator[News]:
             yield EventKind.BRANCH_CREATED, f"{doc.storage_name}/{doc.branch}"
         case do.DropBranch(storage=storage, branch=branch):
             yield EventKind.BRANCH_DELETED, f"{storage}/{branch}"
+        case do.RestoreBranch(storage=storage, branch=branch):
+            yield EventKind.BRANCH_RESTORED, f"{storage}/{branch}"
         case do.PutSnapshot(storage=storage, snapshot=snapshot, fresh=True):
             yield EventKind.SNAPSHOT_CREATED, f"{storage}/{snapshot}"
         case do.DropSnapshot(storage=storage, snapshot=snapshot):

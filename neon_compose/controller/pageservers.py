@@ -23,6 +23,7 @@ from neon_compose.wire.pageserver import (
     Leftover,
     Opened,
     Prepared,
+    Restored,
     SettingValue,
     Snapshot,
     StorageStatus,
@@ -56,6 +57,9 @@ class Pageserver(Protocol):
         self, name: str, *, from_branch: str | None = None, moment: str | None = None
     ) -> tuple[Branch, bool]: ...
     def delete_branch(self, name: str) -> None: ...
+    def restore_branch(
+        self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
+    ) -> Restored: ...
     def prepare(
         self,
         pg: str,

@@ -309,18 +309,31 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
     return Plan((do.DropBranch(storage, branch),))
 
 
+def plan_restore(snap: Snapshot, restore: do.RestoreBranch) -> Plan:
+    """The branch is another one under its name; a pg that runs on it is stopped, and started again."""
+    check = do.CheckRestore(restore.storage, restore.branch, restore.moment)
+    pgs = [pg for pg in snap.desired.pgs_of(restore.storage) if pg.branch == restore.branch]
+    seen = {pg.name: snap.compute(pg.name) for pg in pgs}
+    up = [pg for pg in pgs if (one := seen[pg.name]) is not None and one.running]
+    why = f"branch {restore.branch} is restored"
+    stops = [step for pg in up for step in _clear_steps(snap, pg, seen[pg.name], why)]
+    starts = [step for pg in up for step in _start_steps(snap, pg, None, fresh=False)]
+    return Plan((check, *stops, restore, *starts))
+
+
 def plan_drop_line(
     snap: Snapshot, storage: str, branch: str, parents: Mapping[str, str | None], snapshots: Mapping[str, str]
 ) -> Plan:
     """The branch with its snapshots and all that was made from it, what is needed last. `parents` are those
     of all branches, `snapshots` the branch of each. Refused as a whole, before anything goes, while a pg is
     bound to one of them."""
-    if branch == MAIN:
+    line = _line(branch, parents)
+    if MAIN in line:  # below what it was before a restore
         raise Conflict(
             'branch "main" can\'t be deleted', hint="Detach the storage instead.", code="main_branch"
         )
     steps: list[do.Step] = []
-    for name in reversed(_line(branch, parents)):
+    for name in reversed(line):
         steps += [do.DropSnapshot(storage, one) for one, of in sorted(snapshots.items()) if of == name]
         steps += plan_drop_branch(snap, storage, name).steps
     return Plan(tuple(steps))

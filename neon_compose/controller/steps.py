@@ -220,6 +220,37 @@ class DropBranch(_Storage):
 
 
 @dataclass(frozen=True)
+class _Restore(_Storage):
+    """To a settled `moment`, or without one to the parent's end."""
+
+    branch: str
+    moment: str | None
+
+    @property
+    def target(self) -> str:
+        return f"branch {self.storage}/{self.branch}"
+
+
+@dataclass(frozen=True)
+class CheckRestore(_Restore):
+    """Whether that can be done, before anything is stopped for it."""
+
+    action = "check moment of"
+
+
+@dataclass(frozen=True)
+class RestoreBranch(_Restore):
+    """What it was becomes the branch `keep`."""
+
+    action = "restore"
+    keep: str
+
+    @property
+    def final(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class PutSnapshot(_Storage):
     """`fresh`: it wasn't there, so undoing removes it."""
 

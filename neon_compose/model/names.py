@@ -7,6 +7,7 @@ which no name contains, so two resources can't collide.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import NewType
 
 from neon_compose.errors import Invalid
@@ -16,6 +17,8 @@ Name = NewType("Name", str)
 PATTERN = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
 _NAME = re.compile(PATTERN)
 _SHOWN = 60
+
+LONGEST = 40
 
 
 def parse_name(text: str, what: str = "name") -> Name:
@@ -30,3 +33,10 @@ def parse_name(text: str, what: str = "name") -> Name:
         hint='For example "shop" or "try-1".',
         code="bad_name",
     )
+
+
+def kept_name(name: str, now: datetime) -> str:
+    """For a branch that had the name `name` until `now`, in UTC: `<name>-before-YYYYMMDD-HHMMSS`, with as
+    much of `name` as fits."""
+    end = f"-before-{now:%Y%m%d-%H%M%S}"
+    return name[: LONGEST - len(end)].rstrip("-") + end

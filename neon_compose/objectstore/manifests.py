@@ -47,7 +47,6 @@ from neon_compose.objectstore.refreshes import (
     settle_refresh,
 )
 from neon_compose.objectstore.restores import (
-    kept_name,
     origin_of,
     restore_branch,
     settle_restore,
@@ -77,7 +76,6 @@ __all__ = [
     "delete_snapshot",
     "discard_unborn",
     "is_refreshing",
-    "kept_name",
     "list_branches",
     "list_eras",
     "list_snapshots",

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from itertools import count
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -27,6 +26,7 @@ from uuid import UUID
 from neon_compose import wait
 from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.ids import new_id
+from neon_compose.model.names import LONGEST
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.branches import find_eras, freed, list_eras, read_branch
 from neon_compose.objectstore.documents import (
@@ -46,14 +46,6 @@ from neon_compose.objectstore.pins import find_manifest, pin, unpin, update_mani
 from neon_compose.objectstore.store import ObjectStore
 
 Discard = Callable[[Writer], None]  # remove that data directory; repeat is success
-
-_LONGEST = 40  # characters of a name
-
-
-def kept_name(name: str, now: datetime) -> str:
-    """`<name>-before-YYYYMMDD-HHMMSS`, with as much of `name` as fits."""
-    end = f"-before-{now:%Y%m%d-%H%M%S}"
-    return name[: _LONGEST - len(end)].rstrip("-") + end
 
 
 def restore_branch(
@@ -171,7 +163,7 @@ def _names(keep: str) -> Iterator[str]:
     yield keep
     for number in count(2):
         end = f"-{number}"
-        yield keep[: _LONGEST - len(end)].rstrip("-") + end
+        yield keep[: LONGEST - len(end)].rstrip("-") + end
 
 
 def _refuse_taken(store: ObjectStore, keep: str) -> None:

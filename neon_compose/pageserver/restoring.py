@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from neon_compose import wait
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.moments import Settled
+from neon_compose.model.names import kept_name
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Writer
 from neon_compose.objectstore.local import LocalStore
@@ -52,7 +53,7 @@ class Restoring:
 
         Raises `Conflict` code "running", "only_copy", "no_parent", "branch_exists", and as `Moments.start`.
         """
-        keep = keep or manifests.kept_name(name, wait.now())
+        keep = keep or kept_name(name, wait.now())
         with self._locks.hold(name), self._no_refresh(name):
             self.settle(name)
             before = self.branches.find(name)

@@ -107,6 +107,20 @@ class BranchIn(_Request):
     from_: SourceText | None = Field(default=None, validation_alias="from", serialization_alias="from")
 
 
+class BranchVerb(StrEnum):
+    RESTORE = "restore"
+    RESET = "reset"
+
+
+class BranchAction(_Request):
+    """POST /storages/{s}/branches/{b}/actions. A restore goes `to` a moment, a reset to the parent's end;
+    `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`."""
+
+    action: BranchVerb
+    to: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
+    keep: NameText | None = None
+
+
 class SnapshotIn(_Request):
     """PUT /snapshots/{s}/{n}."""
 
@@ -196,6 +210,13 @@ class BranchOut(_Response):
     created_at: datetime
     redo_lag_bytes: int | None = None  # committed WAL that is not in a layer yet
     redo: str | None = None  # "running", or the error of the last redo job
+
+
+class RestoredOut(_Response):
+    """A restored branch, and what its old state is called."""
+
+    branch: BranchOut
+    kept: str
 
 
 class SnapshotOut(_Response):

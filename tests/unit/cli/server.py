@@ -137,6 +137,9 @@ class FakeServer:
             case "DELETE", ["pgs", name]:
                 self._one(self.pgs, name)
                 del self.pgs[name]
+            case "POST", ["storages", storage, "branches", name, "actions"]:
+                found = {"storage_name": storage, "name": name, "start_lsn": "0/1000"}
+                return {"branch": found, "kept": f"{name}-before-20260101-000000"}
             case "DELETE", ["storages", _, "branches", name]:
                 self.branches = [branch for branch in self.branches if branch["name"] != name]
             case _:

@@ -32,6 +32,13 @@ REPLICA = {"action": "start", "is_replica": "replica"}
         ("pg stop -n main", "POST", "/pgs/main/actions", {"action": "stop"}),
         ("pg promote -n main", "POST", "/pgs/main/actions", {"action": "promote"}),
         ("doctor --discard-cache main", "POST", "/pgs/main/actions", {"action": "discard-cache"}),
+        (
+            "branch restore main --to 0/1000 --keep old",
+            "POST",
+            "/storages/main/branches/main/actions",
+            {"action": "restore", "to": "0/1000", "keep": "old"},
+        ),
+        ("branch reset main/main", "POST", "/storages/main/branches/main/actions", {"action": "reset"}),
         ("pg list", "GET", "/pgs", None),
         ("pg show -n main", "GET", "/pgs/main", None),
     ],

@@ -10,7 +10,7 @@ import pytest
 from neon_compose.errors import Conflict, NeonError, NotFound
 from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
-from neon_compose.model.names import parse_name
+from neon_compose.model.names import kept_name, parse_name
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import RESTORES, Manifest, Point, Writer
 from neon_compose.objectstore.store import ObjectStore
@@ -148,6 +148,6 @@ def test_the_parent_is_what_the_name_was_first_made_from_as_it_is_now(store: Mem
 
 def test_the_kept_name_has_the_time_and_always_fits() -> None:
     now = datetime(2026, 11, 28, 9, 5, 7, tzinfo=UTC)
-    assert manifests.kept_name("shop", now) == "shop-before-20261128-090507"
+    assert kept_name("shop", now) == "shop-before-20261128-090507"
     for name in ("a" * 40, "a" * 16 + "-" + "b" * 20):
-        assert len(parse_name(manifests.kept_name(name, now))) <= 40
+        assert len(parse_name(kept_name(name, now))) <= 40

@@ -1,0 +1,81 @@
+"""History in place: a pg goes back under its own URL, and nothing of what it was is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.e2e.stack import Stack, opens
+
+ROWS = 1000
+
+
+@pytest.fixture
+def past(shared: Stack) -> Iterator[Stack]:
+    """A storage `past`, whose pgs go with it."""
+    shared.cli("storage", "attach", "past")
+    yield shared
+    for pg in shared.json("pg", "list"):
+        if pg["storage_name"] == "past":
+            shared.run("pg", "stop", pg["name"])
+            shared.cli("pg", "destroy", pg["name"], "--discard-writes")
+    shared.cli("storage", "detach", "past", "--purge")
+
+
+def count(url: str) -> int:
+    with psycopg.connect(url) as session:
+        row = session.execute("select count(*) from orders").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def filled(stack: Stack, name: str) -> str:
+    """A pg with a table of ROWS rows; its URL."""
+    stack.cli("branch", "create", name, "--from", "past/main")
+    stack.sql(name, f"create table orders as select generate_series(1, {ROWS}) id")
+    return stack.url(name)
+
+
+def test_a_dropped_table_is_there_again_at_the_same_url(past: Stack) -> None:
+    url = filled(past, "shop")
+    [(before,)] = past.sql("shop", "select pg_current_wal_flush_lsn()::text")
+    past.sql("shop", "drop table orders")
+    past.sql("shop", "create table late (id int)")
+    done = past.json("branch", "restore", "shop", "--to", before)
+    assert past.url("shop") == url
+    assert count(url) == ROWS
+    assert past.sql("shop", "select to_regclass('late')") == [(None,)]
+    past.sql("shop", "insert into orders values (-1)")
+    assert count(url) == ROWS + 1
+
+    past.cli("pg", "create", "look", "-s", "past", "--branch", done["kept"])
+    past.cli("pg", "start", "look")
+    assert past.sql("look", "select to_regclass('orders'), to_regclass('late')::text") == [(None, "late")]
+
+    past.sql("look", "insert into late values (1)")
+    past.cli("branch", "reset", "shop", "--keep", "shop-second")
+    assert past.sql("shop", "select to_regclass('orders')") == [(None,)]
+    names = {one["name"] for one in past.json("branch", "list", "past")}
+    assert names == {"main", "shop", done["kept"], "shop-second"}
+    assert past.misplaced() == []
+
+
+def test_a_moment_that_is_none_leaves_the_pg_running(past: Stack) -> None:
+    url = filled(past, "shop")
+    ran = past.run("branch", "restore", "shop", "--to", "FFFFFFF/0")
+    assert ran.code == 3
+    assert "no moment" in ran.err
+    assert count(url) == ROWS
+    assert past.run("branch", "restore", "past", "--to", "2020-01-01T00:00:00Z").code == 3
+
+
+def test_a_data_directory_that_was_discarded_is_made_anew_with_all_rows(past: Stack) -> None:
+    url = filled(past, "shop")
+    assert past.run("doctor", "--discard-cache", "shop").code == 4
+    past.container("pg_shop").remove(force=True)
+    past.cli("doctor", "--discard-cache", "shop")
+    past.cli("pg", "start", "shop")
+    assert opens(url)
+    assert count(url) == ROWS
