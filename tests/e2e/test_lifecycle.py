@@ -84,8 +84,10 @@ def test_stop_and_start_keep_data_port_and_password(shared: Stack) -> None:
     assert "keeper" not in [pg["name"] for pg in shared.json("pg", "list")]
 
 
-def test_a_pg_with_writes_is_destroyed_only_when_told_to(shared: Stack) -> None:
-    shared.cli("branch", "create", "writer", "--from", "main@init")
+def test_a_pg_whose_writes_are_nowhere_else_is_destroyed_only_when_told_to(shared: Stack) -> None:
+    local = ("-s", "main", "--from", "main@init", "--durability", "local")
+    shared.cli("pg", "create", "writer", *local)
+    shared.cli("pg", "start", "writer")
     shared.sql("writer", "create table precious (n int)")
     shared.cli("pg", "stop", "-n", "writer")
     refused = shared.run("pg", "destroy", "-n", "writer")
