@@ -76,8 +76,8 @@ class Primaries:
         if not self.quorum.seats:
             _refuse_without_safekeepers(manifest, durability)
             return record
-        manifest = self.quorum.claim(branch_id, lambda: self._seed(manifest))
-        self._set_durable(manifest, durable=durability is Durability.QUORUM)
+        durable = durability is Durability.QUORUM
+        manifest = self.quorum.claim(branch_id, lambda: self._seed(manifest), durable=durable)
         assert manifest.register is not None
         record = replace(record, term=manifest.register.claimed.term)
         records.write(generation.paths.record, record)

@@ -92,15 +92,16 @@ class Quorum:
 
     # ---- a new term
 
-    def claim(self, branch_id: UUID, seed: Callable[[], Seed]) -> Manifest:
-        """Claim the next term of the branch for the caller; the manifest that says so."""
+    def claim(self, branch_id: UUID, seed: Callable[[], Seed], *, durable: bool) -> Manifest:
+        """Claim the next term of the branch for the caller; the manifest that says so. `durable`: all commits
+        of that term will wait for a majority."""
         for _ in range(_TRIES):
             manifest = manifests.read_manifest(self._store, branch_id)
             before = manifest.register
             register = before or terms.new_register(self.seats)
             wanted = terms.claim(self._enrolled(manifest, register, seed))
             try:
-                return manifests.update_manifest(self._store, branch_id, _swapped(before, wanted))
+                return manifests.update_manifest(self._store, branch_id, _swapped(before, wanted, durable))
             except Conflict as conflict:
                 if conflict.code != "superseded":
                     raise
@@ -246,11 +247,11 @@ def _register(manifest: Manifest) -> Register:
     return manifest.register
 
 
-def _swapped(before: Register | None, after: Register) -> Callable[[Manifest], Manifest]:
+def _swapped(before: Register | None, after: Register, durable: bool) -> Callable[[Manifest], Manifest]:
     def change(manifest: Manifest) -> Manifest:
         if manifest.register != before:
             raise Conflict(f'branch "{manifest.name}" was started elsewhere meanwhile', code="superseded")
-        return replace(manifest, register=after)
+        return replace(manifest, register=after, durable=durable)
 
     return change
 
