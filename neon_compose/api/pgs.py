@@ -8,7 +8,8 @@ from fastapi import APIRouter, Response
 
 from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
-from neon_compose.controller import pgs
+from neon_compose.controller import checkouts, pgs
+from neon_compose.controller.pgrules import check_available
 from neon_compose.controller.steps import Plan
 from neon_compose.wire.rest import Flag, PgAction, PgIn, PgOut, PgUrl, PlanOut
 
@@ -65,8 +66,15 @@ def destroy_pg(site: SiteOf, pg: Name, discard_writes: Flag = False, dry_run: Dr
     "/pgs/{pg}/actions", responses=responses(400, 404, 409, 413, 422), response_model=PgOut | PlanOut
 )
 def act_on_pg(site: SiteOf, pg: Name, body: PgAction, response: Response, dry_run: DryRun = False) -> Any:
-    """Start, stop or restart; repeat is success."""
+    """Start, stop or restart, go to another branch, discard what is a cache; repeat is success."""
     timing = ServerTiming()
-    found = pgs.act(site, checked_name(pg, "pg"), body, timing.note, dry_run=dry_run)
+    checked_name(pg, "pg")
+    if body.branch is not None:
+        check_available(body)
+        if body.branch != checkouts.BEFORE:
+            checked_name(body.branch, "branch")
+        found = checkouts.checkout(site, pg, body.branch, timing.note, dry_run=dry_run)
+    else:
+        found = pgs.act(site, pg, body, timing.note, dry_run=dry_run)
     response.headers["Server-Timing"] = timing.header
     return planned(found) if isinstance(found, Plan) else found

@@ -19,6 +19,7 @@ from neon_compose.cli.args import (
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
 from neon_compose.errors import Invalid
+from neon_compose.model.names import parse_name
 
 app = typer.Typer(help="Computes: Postgres over a branch.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -146,6 +147,25 @@ def restart(
 ) -> None:
     """Stop and start a pg, which applies changed settings, and print its URL."""
     _act(of(ctx), one_name(name, option_name, "pg"), "restart", dry_run, output)
+
+
+@app.command()
+def checkout(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="PG")],
+    branch: Annotated[str, typer.Argument(metavar="BRANCH", help="Of its storage; - is the one before.")],
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have a pg on another branch, at the same URL."""
+    pg = parse_name(name, "pg")
+    if branch != "-":
+        parse_name(branch, "branch")
+    client = of(ctx).client
+    body = {"action": "checkout", "branch": branch}
+    made = changed(client.call("POST", f"/pgs/{pg}/actions", body, dry_run=dry_run), output)
+    if made is not None:
+        show_one(made, output)
 
 
 @app.command()

@@ -64,7 +64,8 @@ class StorageDoc(_Document):
 
 class PgDoc(_Document):
     """`ports` are those of the pod its port is in; `started` from its first start on. `ending`: a destroy has
-    begun and is to be finished; "refuse" stops at writes, which then are still there."""
+    begun and is to be finished; "refuse" stops at writes, which then are still there. Of one that was checked
+    out: `home` is the branch it was made with, `previous` the one before `branch`."""
 
     name: str
     storage_name: str
@@ -77,6 +78,8 @@ class PgDoc(_Document):
     wanted: Wanted = Wanted.STOPPED
     started: bool = False
     ending: Literal["refuse", "discard"] | None = None
+    home: str | None = None
+    previous: str | None = None
     created_at: datetime
 
     @property

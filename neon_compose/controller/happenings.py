@@ -52,7 +52,7 @@ def _pg_news(doc: PgDoc, before: object) -> Iterator[News]:
     if not isinstance(before, PgDoc):
         yield EventKind.PG_CREATED, doc.name
         return
-    if doc.given != before.given:
+    if doc.given != before.given or doc.branch != before.branch:
         yield EventKind.PG_CHANGED, doc.name
     if doc.wanted is Wanted.STOPPED and before.wanted is Wanted.RUNNING:
         yield EventKind.PG_STOPPING, doc.name

@@ -28,8 +28,14 @@ def default_durability(safekeepers: int) -> Durability:
 
 
 def check_available(action: PgAction) -> None:
-    """What needs safekeepers is refused by name."""
-    if action.action in (PgVerb.PROMOTE, PgVerb.CHECKOUT):
+    """Words that don't go together, and what is not there yet, are refused by name."""
+    if (action.action is PgVerb.CHECKOUT) != (action.branch is not None):
+        raise Invalid(
+            "a checkout needs a branch" if action.branch is None else "only a checkout takes a branch",
+            hint='For example {"action": "checkout", "branch": "main"}; "-" is the one before.',
+            code="no_branch_given",
+        )
+    if action.action is PgVerb.PROMOTE:
         what = f'action "{action.action}"'
     elif action.is_replica:
         what = "a replica"
@@ -69,10 +75,10 @@ def updated_doc(doc: PgDoc, request: PgIn, port: int, pod_ports: Ports) -> PgDoc
 
 
 def refuse_other_identity(doc: PgDoc, request: PgIn, branch: str) -> None:
-    """Storage and branch of a pg never change."""
+    """Storage and branch of a pg never change by a request that makes it; a checkout since then stays."""
     pairs = [("storage", doc.storage_name, request.storage_name)]
     if request.branch is not None or request.from_ is not None:
-        pairs.append(("branch", doc.branch, branch))
+        pairs.append(("branch", doc.branch if branch == doc.branch else doc.home or doc.branch, branch))
     if request.from_ is not None:
         pairs.append(("source", doc.from_ or "(none)", request.from_))
     for what, has, asked in pairs:
@@ -83,3 +89,13 @@ def refuse_other_identity(doc: PgDoc, request: PgIn, branch: str) -> None:
                 hint=f"Use another name, or destroy it first: neon-compose pg destroy -n {doc.name}",
                 code="pg_exists",
             )
+
+
+def refuse_ending(doc: PgDoc) -> None:
+    if doc.ending:
+        raise Conflict(
+            f'pg "{doc.name}" is being destroyed',
+            detail="That was begun and did not come to its end.",
+            hint=f"Finish it: neon-compose pg destroy -n {doc.name}; the next up does too.",
+            code="ending",
+        )

@@ -17,6 +17,7 @@ from neon_compose.controller.pgrules import (
     check_available,
     check_durability,
     new_doc,
+    refuse_ending,
     refuse_other_identity,
     updated_doc,
 )
@@ -127,7 +128,7 @@ def _put(
     if before is not None:
         refuse_other_identity(before, request, branch)
     note, start = None, None
-    if before is None or not before.started:
+    if before is None or not (before.started or before.home):
         known = branches.known(site, snap, request.storage_name, source)
         start = branches.start_of(snap, request.storage_name, branch, source, known)
         note = _other_primary(known, request, branch)
@@ -208,7 +209,7 @@ def act(
 def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> PgOut | Plan:
     snap = site.snapshot()
     doc = snap.pg(name)
-    _refuse_ending(doc)
+    refuse_ending(doc)
     pod_steps = Plan()
     if verb is not PgVerb.STOP:
         site.refuse_while_stopping()
@@ -248,7 +249,7 @@ def _missing_start(site: Site, snap: Snapshot, doc: PgDoc) -> plan.BranchStart |
 
     A start is written down before it makes the branch, and its container comes after that.
     """
-    if doc.from_ is None or (doc.started and snap.compute(doc.name) is not None):
+    if doc.from_ is None or doc.home or (doc.started and snap.compute(doc.name) is not None):
         return None
     source = parse_source(doc.from_)
     known = branches.known(site, snap, doc.storage_name, source)
@@ -323,16 +324,6 @@ def _missing_branch(site: Site, snap: Snapshot, doc: PgDoc) -> Plan:
     if start is None:
         return Plan()
     return Plan((do.PutBranch(doc.storage_name, doc.branch, start.origin, fresh=True),))
-
-
-def _refuse_ending(doc: PgDoc) -> None:
-    if doc.ending:
-        raise Conflict(
-            f'pg "{doc.name}" is being destroyed',
-            detail="That was begun and did not come to its end.",
-            hint=f"Finish it: neon-compose pg destroy -n {doc.name}; the next up does too.",
-            code="ending",
-        )
 
 
 def _locked(site: Site, name: str, what: str, work: Callable[[], T]) -> T:

@@ -277,6 +277,22 @@ def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
     return Plan((*steps, do.DropDocument(doc)))
 
 
+def plan_checkout(snap: Snapshot, doc: PgDoc, branch: str) -> Plan:
+    """`doc` is on another branch; if it runs, it is stopped and started again.
+
+    Its data goes before its document changes: a controller that dies in between has it on the old branch,
+    which its next start lays out anew.
+    """
+    if branch == doc.branch:
+        return Plan()
+    made = doc.model_copy(update={"branch": branch, "previous": doc.branch, "home": doc.home or doc.branch})
+    seen = snap.compute(doc.name)
+    up = seen is not None and seen.running
+    stop = _clear_steps(snap, doc, seen, f"to go to branch {branch}")
+    start = _start_steps(snap, made, None, fresh=True) if up else ()
+    return Plan((*stop, do.DeleteCompute(doc), do.PutDocument(made, before=doc), *start))
+
+
 def plan_discard_cache(snap: Snapshot, doc: PgDoc) -> Plan:
     """Its data goes, its branch and all else stays. Refused while it runs."""
     _refuse_running(doc, snap.compute(doc.name))

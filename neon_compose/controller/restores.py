@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from contextlib import suppress
-
 from neon_compose.controller import branches, plan
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.execute import silent
 from neon_compose.controller.observe import Snapshot
+from neon_compose.controller.reopening import start_again
 from neon_compose.controller.serving import outliving, served
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
@@ -20,8 +17,6 @@ from neon_compose.model.names import kept_name
 from neon_compose.wait import now
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.rest import BranchAction, BranchVerb, RestoredOut
-
-log = logging.getLogger(__name__)
 
 
 def act(
@@ -86,17 +81,6 @@ def _restore(
         with site.execution(snap, emit) as execution:
             execution.run(steps)
     except NeonError:
-        _start_again(site, up)
+        start_again(site, up)
         raise
     return RestoredOut(branch=branches.show(site, storage, name), kept=execution.kept or restore.keep)
-
-
-def _start_again(site: Site, pgs: Sequence[PgDoc]) -> None:
-    """What was stopped for a restore that failed; the failure is what its client is told."""
-    for pg in pgs:
-        with suppress(NeonError):
-            snap = site.snapshot()
-            with site.execution(snap) as execution:
-                execution.run(plan.plan_start(snap, snap.pg(pg.name)))
-            continue
-        log.warning("pg %s, stopped for a restore that failed, does not start", pg.name)

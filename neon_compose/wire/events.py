@@ -28,7 +28,7 @@ class EventKind(StrEnum):
     CONTAINER_OUT_OF_MEMORY = "container_out_of_memory"
     # what the controller did
     PG_CREATED = "pg_created"
-    PG_CHANGED = "pg_changed"  # its settings, port or durability
+    PG_CHANGED = "pg_changed"  # its settings, port, durability or branch
     PG_STARTED = "pg_started"  # clients get in
     PG_STOPPING = "pg_stopping"  # `container_ended` tells the end of it
     PG_DESTROYED = "pg_destroyed"

@@ -95,9 +95,11 @@ class PgVerb(StrEnum):
 
 
 class PgAction(_Request):
-    """POST /pgs/{p}/actions. `is_replica` is the RFC's field: "replica" or a boolean."""
+    """POST /pgs/{p}/actions. `is_replica` is the RFC's field: "replica" or a boolean. `branch` is what a
+    checkout goes to; "-" is the one before."""
 
     action: PgVerb
+    branch: Annotated[str, Field(json_schema_extra={"pattern": f"^(-|{PATTERN})$"})] | None = None
     is_replica: Literal["replica"] | StrictBool | None = None
 
 

@@ -62,6 +62,29 @@ def test_a_dropped_table_is_there_again_at_the_same_url(past: Stack) -> None:
     assert past.misplaced() == []
 
 
+def test_a_pg_goes_to_another_branch_and_back_at_the_same_url(past: Stack) -> None:
+    url = filled(past, "shop")
+    past.cli("branch", "create", "side", "--from", "shop")
+    ran = past.run("pg", "checkout", "shop", "side")
+    assert (ran.code, count(url)) == (4, ROWS)
+    past.sql("side", "delete from orders where id > 10")
+    past.cli("pg", "stop", "side")
+    past.cli("pg", "destroy", "side")
+    past.cli("pg", "checkout", "shop", "side")
+    assert past.url("shop") == url
+    assert count(url) == 10
+    past.cli("pg", "checkout", "shop", "-")
+    assert count(url) == ROWS
+    past.sql("shop", "insert into orders values (-1)")
+    past.cli("pg", "checkout", "shop", "-")
+    assert count(url) == 10
+    past.cli("pg", "stop", "shop")
+    past.cli("pg", "checkout", "shop", "-")
+    past.cli("pg", "start", "shop")
+    assert count(url) == ROWS + 1
+    assert past.misplaced() == []
+
+
 def test_a_moment_that_is_none_leaves_the_pg_running(past: Stack) -> None:
     url = filled(past, "shop")
     ran = past.run("branch", "restore", "shop", "--to", "FFFFFFF/0")

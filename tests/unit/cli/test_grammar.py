@@ -30,6 +30,7 @@ REPLICA = {"action": "start", "is_replica": "replica"}
         ("pg start -n main", "POST", "/pgs/main/actions", {"action": "start"}),
         ("pg start -n main --replica", "POST", "/pgs/main/actions", REPLICA),
         ("pg stop -n main", "POST", "/pgs/main/actions", {"action": "stop"}),
+        ("pg checkout main -", "POST", "/pgs/main/actions", {"action": "checkout", "branch": "-"}),
         ("pg promote -n main", "POST", "/pgs/main/actions", {"action": "promote"}),
         ("doctor --discard-cache main", "POST", "/pgs/main/actions", {"action": "discard-cache"}),
         (
