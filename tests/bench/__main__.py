@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import branch, disk, fresh, idle, machine, many, report, throughput, vanilla
+from tests.bench import branch, disk, fresh, history, idle, machine, many, report, throughput, vanilla
 from tests.bench.bench import Bench, Group, Options
 from tests.bench.engine import Engine
 from tests.bench.goals import Measure
@@ -30,6 +30,7 @@ GROUPS: tuple[Group, ...] = (
     *disk.GROUPS,
     *fresh.GROUPS,
     *throughput.GROUPS,
+    *history.GROUPS,
     *many.GROUPS,
     *idle.GROUPS,
 )

@@ -76,18 +76,28 @@ class Ours:
         self._count += 1
         return f"b{self._count}"
 
-    def request_branch(self, name: str, storage: str) -> dict[str, Any]:
-        """One request: a new branch of the import, a pg over it, started."""
-        body = {"name": name, "storage_name": storage, "from": f"{storage}@import", "start": True}
+    def request_branch(
+        self, name: str, storage: str, source: str = "", durability: str | None = None
+    ) -> dict[str, Any]:
+        """One request: a new branch of `source`, by default the import, a pg over it, started."""
+        body = {
+            "name": name,
+            "storage_name": storage,
+            "from": source or f"{storage}@import",
+            "durability": durability,
+            "start": True,
+        }
         made: dict[str, Any] = self.call("PUT", "/pgs", body)
         return made
 
-    def open_branch(self, storage: str) -> tuple[Pg, psycopg.Connection, float]:
+    def open_branch(
+        self, storage: str, source: str = "", durability: str | None = None
+    ) -> tuple[Pg, psycopg.Connection, float]:
         """The pg, the first session that answered `SELECT 1`, and the ms from the request until then."""
         password = self._password(storage)
         name = self.new_name()
         watch = Stopwatch()
-        pg = self._pg(self.request_branch(name, storage), password)
+        pg = self._pg(self.request_branch(name, storage, source, durability), password)
         session = psycopg.connect(pg.conninfo, autocommit=True)
         session.execute("select 1").fetchone()
         return pg, session, watch.ms()
@@ -118,6 +128,12 @@ class Ours:
                 raise Failed(f"{pg.name} is still settling after {_SETTLED_S:.0f} s")
             time.sleep(0.02)
 
+    def start(self, name: str) -> float:
+        """Start a pg; gives the ms."""
+        watch = Stopwatch()
+        self.call("POST", f"/pgs/{name}/actions", {"action": "start"})
+        return watch.ms()
+
     def stop(self, name: str) -> float:
         """Stop a pg; gives the ms."""
         watch = Stopwatch()
@@ -141,9 +157,11 @@ class Ours:
         self.destroy(name, storage)
 
     @contextmanager
-    def branch(self, storage: str) -> Iterator[tuple[Pg, psycopg.Connection, float]]:
+    def branch(
+        self, storage: str, source: str = "", durability: str | None = None
+    ) -> Iterator[tuple[Pg, psycopg.Connection, float]]:
         """A branch for a while; the session is closed and all is dropped at the end."""
-        pg, session, ms = self.open_branch(storage)
+        pg, session, ms = self.open_branch(storage, source, durability)
         try:
             yield pg, session, ms
         finally:

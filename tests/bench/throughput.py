@@ -23,6 +23,7 @@ class Load:
     title: str
     script: tuple[str, ...]
     goal: Goal
+    durability: str = "local"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Way:
 LOADS = (
     Load("pgbench -S", SELECT_ONLY, ratio_at_least(0.97)),
     Load("TPC-B, durability `local`", TPC_B, ratio_at_least(0.95)),
+    Load("TPC-B, durability `quorum` of 1", TPC_B, ratio_at_least(0.80), "quorum"),
 )
 WAYS = (
     Way("published port", lambda server: server.conninfo, lambda _, pg: pg.conninfo),
@@ -73,7 +75,7 @@ def throughput(bench: Bench, load: Load) -> Iterator[Measure]:
     dataset = bench.options.main
     storage = bench.prepare(dataset)
     with both(bench, dataset) as (server, undo):
-        pg, session, _ = undo.enter_context(bench.ours.branch(storage))
+        pg, session, _ = undo.enter_context(bench.ours.branch(storage, durability=load.durability))
         bench.ours.settle(pg)
         session.execute(_WARM_UP)
         with psycopg.connect(server.conninfo, autocommit=True) as other:
@@ -87,4 +89,5 @@ def throughput(bench: Bench, load: Load) -> Iterator[Measure]:
 GROUPS = (
     Group("throughput-select", lambda bench: throughput(bench, LOADS[0])),
     Group("throughput-tpcb", lambda bench: throughput(bench, LOADS[1])),
+    Group("throughput-quorum", lambda bench: throughput(bench, LOADS[2])),
 )
