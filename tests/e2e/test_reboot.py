@@ -72,10 +72,28 @@ def test_what_was_stopped_stays_stopped_over_a_reboot(machine: Machine, machine_
     remove(machine_stack, "asleep")
 
 
-def test_data_that_clients_wrote_to_before_it_was_on_disk_is_refused_after_a_reboot(
+def test_data_that_clients_wrote_to_before_it_was_on_disk_is_made_anew_after_a_reboot(
     machine: Machine, machine_stack: Stack
 ) -> None:
-    machine_stack.cli("branch", "create", "doubtful", "--from", "main@init")
+    """Under durability quorum safekeepers have what was acknowledged."""
+    machine_stack.cli("branch", "create", "cached", "--from", "main@init")
+    machine_stack.sql("cached", "create table written as select 5 n")
+    machine.cut_power()
+    forget_marker(machine, machine_stack, "cached")
+    machine.boot()
+    machine_stack.wait_until(is_ready, machine_stack)
+    assert machine_stack.sql("cached", "select n from written") == [(5,)]
+    machine_stack.cli("pg", "stop", "cached")
+    machine_stack.cli("pg", "destroy", "cached")
+    machine_stack.cli("branch", "delete", "main/cached")
+
+
+def test_data_that_only_the_compute_has_and_that_may_not_be_on_disk_is_refused_after_a_reboot(
+    machine: Machine, machine_stack: Stack
+) -> None:
+    local = ("-s", "main", "--from", "main@init", "--durability", "local")
+    machine_stack.cli("pg", "create", "doubtful", *local)
+    machine_stack.cli("pg", "start", "doubtful")
     machine_stack.sql("doubtful", "create table written (n int)")
     url = machine_stack.url("main")
     machine.cut_power()
