@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neon_compose.controller import branches, plan, render
+from neon_compose.controller import branches, pgs, plan, render
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.execute import silent
 from neon_compose.controller.observe import Snapshot
@@ -12,7 +12,7 @@ from neon_compose.controller.serving import outliving, served
 from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.errors import Conflict, NeonError
-from neon_compose.model.states import Durability
+from neon_compose.model.states import Durability, Wanted
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.rest import PgOut
 
@@ -62,17 +62,18 @@ def _checkout(site: Site, name: str, branch: str, emit: Emit, *, dry_run: bool) 
     known = branches.known(site, snap, doc.storage_name, None)
     branches.start_of(snap, doc.storage_name, branch, None, known)
     _refuse_other_writer(known, doc, branch)
+    if doc.wanted is Wanted.RUNNING and not dry_run:
+        snap = pgs.with_pod(site, snap, doc)
     steps = plan.plan_checkout(snap, doc, branch)
-    if steps.steps:
+    if branch != doc.branch:
         _refuse_loss(snap, known, doc)
     if dry_run:
         return steps
-    seen = snap.compute(name)
     try:
         with site.execution(snap, emit) as execution:
             execution.run(steps)
     except NeonError:
-        start_again(site, [doc] if seen is not None and seen.running else [])
+        start_again(site, [doc] if doc.wanted is Wanted.RUNNING else [])
         raise
     snap = site.snapshot()
     return render.pg_out(snap, snap.pg(name))

@@ -218,7 +218,7 @@ def _act(site: Site, name: str, verb: PgVerb, emit: Emit, *, dry_run: bool) -> P
         elif dry_run:
             _, snap, pod_steps = pods.previewed_port(snap, doc.port, name)
         else:
-            snap = _with_pod(site, served(site, snap, doc.storage_name), doc)
+            snap = with_pod(site, served(site, snap, doc.storage_name), doc)
     steps = pod_steps + _plan_of(site, snap, doc, verb)
     if dry_run:
         return steps
@@ -258,7 +258,7 @@ def _missing_start(site: Site, snap: Snapshot, doc: PgDoc) -> plan.BranchStart |
     return branches.start_of(snap, doc.storage_name, doc.branch, source, known)
 
 
-def _with_pod(site: Site, snap: Snapshot, doc: PgDoc) -> Snapshot:
+def with_pod(site: Site, snap: Snapshot, doc: PgDoc) -> Snapshot:
     """A snapshot in which the pod of `doc` runs."""
     pod = snap.pod_of(doc.port)
     if pod is not None and pod.running:

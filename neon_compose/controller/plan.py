@@ -218,6 +218,13 @@ def _clear_steps(snap: Snapshot, doc: PgDoc, seen: Container | None, why: str = 
     return steps
 
 
+def _halt_steps(snap: Snapshot, doc: PgDoc, why: str) -> tuple[do.Step, ...]:
+    """Nothing runs on its data; the container of one that is to stay stopped stays too, for its log."""
+    seen = snap.compute(doc.name)
+    stays = seen is not None and not seen.running and doc.wanted is Wanted.STOPPED
+    return () if stays else _clear_steps(snap, doc, seen, why)
+
+
 def _start_steps(snap: Snapshot, doc: PgDoc, origin: Source | None, *, fresh: bool) -> tuple[do.Step, ...]:
     name = specs.compute_name(snap.stack, doc.name)
     place = place_of(snap, doc)
@@ -278,17 +285,16 @@ def plan_destroy(snap: Snapshot, doc: PgDoc, *, discard_writes: bool) -> Plan:
 
 
 def plan_checkout(snap: Snapshot, doc: PgDoc, branch: str) -> Plan:
-    """`doc` is on another branch; if it runs, it is stopped and started again.
+    """`doc` is on another branch; if it is to run, it is stopped and started again.
 
     Its data goes before its document changes: a controller that dies in between has it on the old branch,
     which its next start lays out anew.
     """
+    up = doc.wanted is Wanted.RUNNING
     if branch == doc.branch:
-        return Plan()
+        return plan_start(snap, doc) if up else Plan()
     made = doc.model_copy(update={"branch": branch, "previous": doc.branch, "home": doc.home or doc.branch})
-    seen = snap.compute(doc.name)
-    up = seen is not None and seen.running
-    stop = _clear_steps(snap, doc, seen, f"to go to branch {branch}")
+    stop = _halt_steps(snap, doc, f"to go to branch {branch}")
     start = _start_steps(snap, made, None, fresh=True) if up else ()
     return Plan((*stop, do.DeleteCompute(doc), do.PutDocument(made, before=doc), *start))
 
@@ -326,13 +332,12 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
 
 
 def plan_restore(snap: Snapshot, restore: do.RestoreBranch) -> Plan:
-    """The branch is another one under its name; a pg that runs on it is stopped, and started again."""
+    """The branch is another one under its name; a pg that is to run on it is stopped, and started again."""
     check = do.CheckRestore(restore.storage, restore.branch, restore.moment)
     pgs = [pg for pg in snap.desired.pgs_of(restore.storage) if pg.branch == restore.branch]
-    seen = {pg.name: snap.compute(pg.name) for pg in pgs}
-    up = [pg for pg in pgs if (one := seen[pg.name]) is not None and one.running]
     why = f"branch {restore.branch} is restored"
-    stops = [step for pg in up for step in _clear_steps(snap, pg, seen[pg.name], why)]
+    stops = [step for pg in pgs for step in _halt_steps(snap, pg, why)]
+    up = [pg for pg in pgs if pg.wanted is Wanted.RUNNING]
     starts = [step for pg in up for step in _start_steps(snap, pg, None, fresh=False)]
     return Plan((check, *stops, restore, *starts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neon_compose.controller import branches, plan
+from neon_compose.controller import branches, pgs, plan
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.execute import silent
@@ -14,6 +14,7 @@ from neon_compose.controller.steps import Plan
 from neon_compose.errors import Conflict, Invalid, NeonError
 from neon_compose.model.moments import parse_moment, settled
 from neon_compose.model.names import kept_name
+from neon_compose.model.states import Wanted
 from neon_compose.wait import now
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.rest import BranchAction, BranchVerb, RestoredOut
@@ -70,13 +71,15 @@ def _restore(
     if not dry_run:
         snap = served(site, snap, storage)
     branches.start_of(snap, storage, name, None, branches.known(site, snap, storage, None))
-    pgs = _bound(snap, storage, name)
-    if not {pg.name for pg in pgs} <= held:  # it came after we looked whom to keep still
+    bound = _bound(snap, storage, name)
+    if not {pg.name for pg in bound} <= held:  # it came after we looked whom to keep still
         raise Conflict(f'branch "{storage}/{name}" is busy', hint="Try again in a moment.", code="busy")
+    up = [pg for pg in bound if pg.wanted is Wanted.RUNNING]
+    for pg in [] if dry_run else up:
+        snap = pgs.with_pod(site, snap, pg)
     steps = plan.plan_restore(snap, restore)
     if dry_run:
         return steps
-    up = [pg for pg in pgs if (seen := snap.compute(pg.name)) is not None and seen.running]
     try:
         with site.execution(snap, emit) as execution:
             execution.run(steps)

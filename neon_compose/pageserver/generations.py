@@ -115,6 +115,14 @@ class Generations:
             (self.root / pg).rmdir()
         shutil.rmtree(target, ignore_errors=True)
 
+    def discard_for_good(self, pg: str, generation: str) -> None:
+        """As `discard`, and durable on return: no power cut brings it back. Repeat is success."""
+        if self.has(pg, generation):
+            self.discard(pg, generation)
+        with suppress(FileNotFoundError):  # it was the last one
+            sync_folder(self.root / pg)
+        sync_folder(self.root)
+
     def discard_all(self, pg: str) -> None:
         """Everything of a pg, readable or not."""
         folder = self.root / pg

@@ -113,8 +113,8 @@ class Restoring:
         )
 
     def _discard(self, writer: Writer) -> None:
-        if self.generations.has(writer.pg, writer.generation):
-            self.generations.discard(writer.pg, writer.generation)
+        """Durable on return: once no manifest names it, nobody would know that it was a cache."""
+        self.generations.discard_for_good(writer.pg, writer.generation)
 
     @contextmanager
     def _no_refresh(self, name: str) -> Iterator[None]:

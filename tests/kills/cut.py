@@ -97,6 +97,15 @@ def delete_compute(service: Service) -> None:
     service.delete_compute("a", discard_writes=True)
 
 
+def restore(name: str) -> Callable[[Service], None]:
+    """Repeated when it had come to its end, it finds that."""
+
+    def request(service: Service) -> None:
+        service.restore_branch(name, wire.RestoreRequest(moment="init", keep="kept"))
+
+    return request
+
+
 def write(root: Path) -> None:
     """A client commits, and says ALTER SYSTEM; both are on disk by Postgres's own doing."""
     waldump(root, COMMITS)
@@ -128,6 +137,8 @@ CASES = {
     "delete a branch": Case((initialise, create_branch), delete_branch),
     "start": Case((initialise,), start),
     "start again": Case((initialise, start), start, write),
+    "restore": Case((initialise, create_branch), restore("b")),
+    "restore under data": Case((initialise, start), restore("a")),
     "redo": Case((initialise,), redo, replaying.prepare),
     "delete data": Case((initialise, start), delete_compute, write),
 }

@@ -30,6 +30,7 @@ SEMANTIC = {"PUT /storages", "PUT /storages/{storage}/import", "PUT /pgs", "PUT 
     "POST /pgs/{pg}/actions",
     "POST /storages/{storage}/actions",
     "PUT /storages/{storage}/branches/{branch}",
+    "POST /storages/{storage}/branches/{branch}/actions",
     "PUT /snapshots/{storage}/{snapshot}",
     "GET /events",
 }
