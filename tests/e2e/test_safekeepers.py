@@ -9,6 +9,8 @@ import os
 import re
 import signal
 
+import pytest
+
 from tests.e2e.conftest import StackMaker
 from tests.e2e.stack import Stack, opens
 
@@ -19,7 +21,7 @@ BOTH = ("safekeeper_1", "safekeeper_2")
 
 def is_healthy(stack: Stack, name: str) -> bool:
     found = {one["name"]: one["healthy"] for one in stack.json("status")["components"]}
-    return bool(found[f"{stack.name}_{name}"])
+    return bool(found.get(f"{stack.name}_{name}"))
 
 
 def has_started_again(stack: Stack, name: str, started: str) -> bool:
@@ -57,13 +59,11 @@ def test_they_are_kept_by_down_and_by_a_file_that_asks_for_fewer(make_stack: Sta
     assert [identity_of(stack, name) for name in BOTH] == before
 
 
-def test_one_that_is_stopped_by_hand_is_found_and_started(make_stack: StackMaker) -> None:
+@pytest.mark.parametrize("end", ["stop", "remove"])
+def test_one_that_is_stopped_or_removed_by_hand_is_started_again(make_stack: StackMaker, end: str) -> None:
     stack = make_stack(TWO)
     stack.up()
-    stack.container("safekeeper_2").stop(timeout=5)
-    ran = stack.run("doctor")
-    assert ran.code != 0
-    assert f"{stack.name}_safekeeper_2" in ran.out
-    stack.up()
-    assert is_healthy(stack, "safekeeper_2")
+    found = stack.container("safekeeper_2")
+    found.stop(timeout=5) if end == "stop" else found.remove(force=True)
+    stack.wait_until(is_healthy, stack, "safekeeper_2")
     assert stack.run("doctor").code == 0
