@@ -119,9 +119,9 @@ class Computes:
             control = layout.ready_again(generation.paths)
             crashed = control.state is not DbState.SHUT_DOWN
             return 0, replace(record, expected_checkpoint=str(control.checkpoint), crashed=crashed)
-        opening = self._around.primaries.opening(record)
-        self._around.settler.laying_out(generation.paths.marker)
-        layout.lay_out(generation.paths, opening.tip, UUID(record.branch_id), opening.cut)
+        with self._around.primaries.opening(record) as opening:
+            self._around.settler.laying_out(generation.paths.marker)
+            layout.lay_out(generation.paths, opening.tip, UUID(record.branch_id), opening.cut)
         replayed = opening.moment
         done = replace(
             record,

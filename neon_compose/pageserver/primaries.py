@@ -12,6 +12,9 @@ directory is a cache: lost, stale or doubtful, it is laid out again from layers 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -22,7 +25,7 @@ from neon_compose.compute import record as records
 from neon_compose.compute.layout import Tip, Tips
 from neon_compose.compute.record import Record, Stage
 from neon_compose.compute.writes import WriteScan
-from neon_compose.errors import Conflict, Invalid, Unavailable
+from neon_compose.errors import Bug, Conflict, Invalid, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
@@ -128,14 +131,30 @@ class Primaries:
             who[SYNCHRONOUS] = f"ANY {terms.majority(manifest.register.claimed.seats)} ({names})"
         return who
 
-    def opening(self, record: Record) -> Opening:
-        """Where to lay the compute out; decides its term, and has a majority adopt it."""
+    @contextmanager
+    def opening(self, record: Record) -> Iterator[Opening]:
+        """Where to lay the compute out; at its end the term is decided, and a majority has adopted it.
+
+        A branch's first term can begin in one place only, so that layout need not wait for the decision.
+        Nothing runs on what was laid out before this has ended.
+        """
         manifest = manifests.read_manifest(self.store, UUID(record.branch_id))
-        if record.term:
+        if not record.term:
+            yield self._at(manifest, record, self.wal.start(manifest))
+        elif manifest.register is None or manifest.register.decided.history.starts:
             at = self.quorum.decide(manifest).last.start
-            manifest = manifests.read_manifest(self.store, UUID(record.branch_id))
+            yield self._at(manifests.read_manifest(self.store, manifest.branch_id), record, at)
         else:
             at = self.wal.start(manifest)
+            with ThreadPoolExecutor(1, thread_name_prefix="decide") as beside:
+                decided = beside.submit(self.quorum.decide, manifest)
+                yield self._at(manifest, record, at)
+                if decided.result().last.start != at:
+                    raise Bug(
+                        f"the first term of {manifest.name} begins at {decided.result().last.start}, not {at}"
+                    )
+
+    def _at(self, manifest: Manifest, record: Record, at: Lsn) -> Opening:
         opened = replace(manifest, layers=_layers_of(manifest, record))
         return Opening(self.tips.get(opened.layers), at, self.wal.cut(opened, at))
 

@@ -109,19 +109,19 @@ class Quorum:
 
     def _enrolled(self, manifest: Manifest, register: Register, seed: Callable[[], Seed]) -> Register:
         """With every safekeeper that answers and has no seat in its place. Members are durable before they
-        are in the manifest."""
-        for seat, host in enumerate(list(self._hosts)[: len(register.seats)]):
-            try:
-                identity = self._identity(host)
-                if register.seats[seat] == identity:
-                    continue
-                planted = seed()
-                enrolled, member = terms.enrol(register, seat, identity, planted.oldest)
-                self._plant(host, manifest.branch_id, member, planted)
-            except Unavailable as error:
-                _log.warning("%s takes no seat of %s: %s", host, manifest.name, error.message)
-                continue
-            register = enrolled
+        are in the manifest; each is the same whichever of the others come too."""
+        lacking = self._without_seat(register)
+        if lacking:
+            planted = seed()
+            members = {
+                host: terms.enrol(register, seat, identity, planted.oldest)[1]
+                for host, (seat, identity) in lacking.items()
+            }
+            enrolled = self._beside(
+                lambda host: self._plant(host, manifest.branch_id, members[host], planted), list(lacking)
+            )
+            for host, _ in enrolled:
+                register, _ = terms.enrol(register, *lacking[host], planted.oldest)
         seated, needed = sum(one is not None for one in register.seats), terms.majority(register.seats)
         if seated < needed:
             raise Unavailable(
@@ -131,6 +131,13 @@ class Quorum:
                 code="no_majority",
             )
         return register
+
+    def _without_seat(self, register: Register) -> dict[str, tuple[int, UUID]]:
+        """The safekeepers that answer and whose identity isn't in their seat: seat and identity by host."""
+        hosts = list(self._hosts)[: len(register.seats)]
+        known = dict(self._beside(self._identity, hosts))
+        seats = {host: (seat, known[host]) for seat, host in enumerate(hosts) if host in known}
+        return {host: one for host, one in seats.items() if register.seats[one[0]] != one[1]}
 
     def _plant(self, host: str, branch_id: UUID, member: Member, seed: Seed) -> None:
         query = wire.enrol_query(member, seed.timeline, seed.segment_size)
@@ -206,6 +213,8 @@ class Quorum:
     def all_statuses(self) -> dict[str, dict[UUID, wire.BranchStatus]]:
         """What the safekeepers that answer say of all branches, by host."""
         answered = self._ask(lambda one: one.status())
+        for host, said in answered:  # one may have come back with another volume
+            self._identities[host] = UUID(said.identity)
         return {host: {UUID(one.branch_id): one for one in said.branches} for host, said in answered}
 
     def holders(self, manifest: Manifest, end: Lsn) -> list[tuple[str, Safekeeper]]:
@@ -223,14 +232,18 @@ class Quorum:
 
     def _ask(self, ask: Callable[[Safekeeper], T], hosts: Sequence[str] | None = None) -> list[tuple[str, T]]:
         """All of them, or those of `hosts`, beside each other; the answers there are, by host."""
-        asked = [
-            (host, self._crowd.submit(partial(ask, self._hosts[host])))
-            for host in (self._hosts if hosts is None else hosts)
-        ]
+        asked = list(self._hosts) if hosts is None else hosts
+        return self._beside(lambda host: ask(self._hosts[host]), asked)
+
+    def _beside(self, work: Callable[[str], T], hosts: Sequence[str]) -> list[tuple[str, T]]:
+        if len(hosts) == 1:  # no thread has to be waited for
+            begun: list[tuple[str, Callable[[], T]]] = [(hosts[0], partial(work, hosts[0]))]
+        else:
+            begun = [(host, self._crowd.submit(work, host).result) for host in hosts]
         found = []
-        for host, future in asked:
+        for host, result in begun:
             try:
-                found.append((host, future.result()))
+                found.append((host, result()))
             except (Unavailable, NotFound) as error:
                 _log.info("%s: %s", host, error.message)
             except NeonError as error:

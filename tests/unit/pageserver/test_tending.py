@@ -58,6 +58,11 @@ def test_a_replacement_waits_for_the_next_term(world: World, tending: Tending) -
     lost.lose_volume()
     tending.tend_all()
     assert manifest.branch_id not in lost.branches
+    world.rebuild("one", "one")
+    assert lost.branch(manifest.branch_id).term == 2
+    register = world.branches.find("one").register
+    assert register is not None
+    assert register.seats[1] == lost.identity
 
 
 def test_nothing_is_received_of_a_pg_that_let_nobody_in(world: World, tending: Tending) -> None:
