@@ -16,9 +16,9 @@ from neon_compose.postgres import versions, walk
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.safekeeper.app import make_app
-from neon_compose.safekeeper.keeper import Around
 from neon_compose.safekeeper.receiver import Receiver
 from neon_compose.safekeeper.service import Service
+from neon_compose.safekeeper.standing import Around
 from neon_compose.safekeeper.volume import Volume
 from neon_compose.wire import keepalive
 from neon_compose.wire.safekeeper import PORT

@@ -18,6 +18,10 @@ class Receiving(Protocol):
     @property
     def state(self) -> State: ...
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it received and doesn't now: what it synced last was heard by nobody."""
+
     def start(self) -> None:
         """Begin; the folder is settled, and nobody but the receiver changes it until `stop` returns."""
 
@@ -39,11 +43,17 @@ class Flushes:
         self._mutex = threading.Lock()
         self._asked: threading.Event | None = None
         self._highest = least  # flushed before it began
+        self._answered = False
 
     @property
     def highest(self) -> Lsn:
         """What it was heard to have flushed: it stays so when the receiver or its primary is gone."""
         return self._highest
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last question was: else it receives nothing, or its primary is frozen or gone."""
+        return self._answered
 
     def ask(self, patience_s: float = _PATIENCE_S) -> Lsn:
         """What is flushed by now; what was heard last, if the primary doesn't answer in time."""
@@ -67,6 +77,7 @@ class Flushes:
         try:
             flushed = self._receiver.flushed()
             with self._mutex:
+                self._answered = flushed is not None
                 self._highest = max(self._highest, flushed or self._highest)
         finally:
             asked.set()

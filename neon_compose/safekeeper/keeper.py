@@ -15,74 +15,35 @@ promise to a later term is recorded together with the end of the receiver.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 from neon_compose import log, wait
-from neon_compose.errors import Bug, Conflict, Corrupt, NeonError, Unavailable
+from neon_compose.errors import Bug, Conflict, Corrupt, NeonError, TimedOut, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
 from neon_compose.safekeeper.condition import Condition
-from neon_compose.safekeeper.flushes import Flushes, Receiving
-from neon_compose.safekeeper.peers import Connect, Piece, fetch
+from neon_compose.safekeeper.flushes import Flushes
+from neon_compose.safekeeper.peers import Piece, fetch
 from neon_compose.safekeeper.record import Record, Source
-from neon_compose.safekeeper.segments import Segments
-from neon_compose.safekeeper.subject import Primary, Subject
-from neon_compose.safekeeper.wal import Wal, Walk
+from neon_compose.safekeeper.standing import Around, Now, Running
+from neon_compose.safekeeper.subject import Subject
+from neon_compose.safekeeper.wal import Wal
 from neon_compose.terms import members
 from neon_compose.terms.history import History
 from neon_compose.terms.members import Answer, Copy, Cut, Member, Promise, Step
+from neon_compose.wait import Deadline
 from neon_compose.wire.safekeeper import Peer
 
 _log = log.get(__name__)
 
 _NOTE_S = 5.0  # how often a commit LSN is walked to and recorded: it is a lower bound, only for checks
+_NOTICED_S = 0.3
 WAL = "wal"
 _FAR = Lsn((1 << 64) - 1)
-
-
-@dataclass(frozen=True)
-class Around:
-    """What a keeper uses beyond its folder."""
-
-    walk: Walk
-    receiver: Callable[[Segments, Subject, Primary, Path], Receiving]  # the file is for its words
-    connect: Connect
-    said: Path
-
-
-@dataclass(frozen=True)
-class Running:
-    source: Source
-    receiver: Receiving
-    flushes: Flushes
-
-
-@dataclass(frozen=True)
-class Now:
-    """The state of a branch at one moment. `member.flushed` is without what `running` has flushed since it
-    began; before the folder is settled, a lower bound."""
-
-    record: Record
-    member: Member
-    running: Running | None = None
-    trouble: NeonError | OSError | None = None  # why it is not settled, or its receiver not running
-
-    def live(self) -> Member:
-        """The member with what its receiver has flushed by now."""
-        if self.running is None:
-            return self.member
-        return self._received(self.running.flushes.ask())
-
-    def heard(self) -> Member:
-        """The member with what its receiver was heard to have flushed; asks nobody."""
-        return self._received(self.running.flushes.highest) if self.running else self.member
-
-    def _received(self, end: Lsn) -> Member:
-        assert self.running is not None
-        return members.receive(self.member, self.running.source.term, self.member.flushed, end)
 
 
 class Keeper:
@@ -112,6 +73,24 @@ class Keeper:
         now = self._now
         runs = now.running is not None or now.record.source is None
         return self._closed or (self._settled and runs and not self._is_note_due())
+
+    def catch_up(self) -> None:
+        """Know what a receiver flushed that has ended: it can't be asked any more, the folder says it."""
+        running = self._now.running
+        if running is None:
+            return
+        running.flushes.ask()
+        receives = running.receiver.state.condition is Condition.RECEIVING
+        if receives and not running.flushes.answered:
+            with suppress(TimedOut):  # it may be about to notice that its primary is gone
+                wait.until(
+                    "the receiver's end", lambda: running.receiver.has_ended, Deadline.after(_NOTICED_S)
+                )
+        if running.receiver.has_ended:
+            with self._lock:
+                if self._now.running is running:
+                    self._halt()
+                    self._resume()
 
     def allocated_bytes(self) -> int:
         return self._wal.allocated_bytes()

@@ -81,6 +81,7 @@ class Receiver:
         self._wake = threading.Event()  # cuts a pause short
         self._eager = wait.Deadline.after(_EAGER_S)
         self._ran = False  # since the folder was settled
+        self._has_run = False
         self._process: subprocess.Popen[bytes] | None = None
         self._session: psycopg.Connection[tuple[object, ...]] | None = None
         self._asking = threading.Lock()
@@ -91,6 +92,11 @@ class Receiver:
     @property
     def state(self) -> State:
         return State(Condition.STOPPED) if self._ending.is_set() else self._state
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether pg_receivewal ran and doesn't now: what it synced last was heard by nobody."""
+        return self._has_run and self._process is None
 
     def start(self) -> None:
         """Begin to receive, from what lies in the settled folder; it must have been seeded."""
@@ -225,7 +231,7 @@ class Receiver:
         with self._mutex, self._said.open("wb") as said:
             if self._ending.is_set():
                 return None
-            self._ran = True
+            self._ran = self._has_run = True
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

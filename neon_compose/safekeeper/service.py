@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -22,9 +23,10 @@ from neon_compose.errors import (
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
 from neon_compose.safekeeper.condition import Condition, State, state_after
-from neon_compose.safekeeper.keeper import WAL, Around, Keeper, Now
+from neon_compose.safekeeper.keeper import WAL, Keeper
 from neon_compose.safekeeper.record import Record
 from neon_compose.safekeeper.segments import Segments
+from neon_compose.safekeeper.standing import Around, Now
 from neon_compose.safekeeper.volume import Volume
 from neon_compose.terms.history import History
 from neon_compose.terms.members import Member
@@ -160,9 +162,11 @@ class Service:
 
 
 def branch_status(keeper: Keeper) -> BranchStatus:
-    """How it stands by now; asks its receiver."""
+    """How it stands by now; asks its receiver, or looks what that left."""
+    with suppress(NeonError, OSError):  # it is in the keeper's trouble
+        keeper.catch_up()
     now = keeper.now
-    member = now.live()
+    member = now.heard()
     condition, trouble = _condition(now)
     return BranchStatus(
         branch_id=str(keeper.branch),

@@ -58,6 +58,19 @@ def test_what_is_received_is_flushed_and_can_be_read(world: World) -> None:
     assert caught.value.code == "wal_behind"
 
 
+def test_what_an_ended_receiver_flushed_is_known_though_nobody_asked_while_it_ran(world: World) -> None:
+    """A primary that is stopped: its last commits are the newest of the branch."""
+    receiving(world)
+    world.receiver.arrive(b"x" * 500)
+    world.receiver.condition = Condition.UNREACHABLE
+    end = Lsn(OLDEST.value + 500)
+    assert world.status.flushed == str(end)
+    assert len(world.receivers) == 2  # another looks for the primary
+    world.receiver.end, world.receiver.condition = None, Condition.UNREACHABLE
+    assert world.status.flushed == str(end)
+    assert len(world.receivers) == 2
+
+
 def test_a_receiver_knows_its_branch_term_and_password(world: World) -> None:
     receiving(world)
     subject, primary = world.receiver.subject, world.receiver.primary

@@ -13,10 +13,11 @@ from neon_compose.errors import Corrupt, NeonError, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.safekeeper.condition import Condition, State
-from neon_compose.safekeeper.keeper import Around, Keeper
+from neon_compose.safekeeper.keeper import Keeper
 from neon_compose.safekeeper.peers import Other
 from neon_compose.safekeeper.segments import Segments
 from neon_compose.safekeeper.service import Service, branch_status
+from neon_compose.safekeeper.standing import Around
 from neon_compose.safekeeper.subject import Primary, Subject
 from neon_compose.safekeeper.volume import Volume
 from neon_compose.wire.safekeeper import BranchStatus, EnrolQuery, Peer
@@ -45,6 +46,10 @@ class FakeReceiver:
     @property
     def state(self) -> State:
         return State(self.condition, self.trouble)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.condition is Condition.UNREACHABLE and self.end is not None
 
     def start(self) -> None:
         folder = self.segments.folder
