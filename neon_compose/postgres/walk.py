@@ -16,15 +16,16 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 from neon_compose.errors import Corrupt, Invalid, Unavailable
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.commits import Commit, parse_commit
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.wal import (
     PAGE,
@@ -39,7 +40,6 @@ from neon_compose.postgres.walfolder import WalFolder, missing
 
 _BAD_RECORD = re.compile(r"error in WAL record at|could not find a valid record after")
 _BAD_FIRST_PAGE = re.compile(r"invalid WAL segment size in WAL file")
-_COMMIT = re.compile(r"COMMIT(?:_PREPARED)? (?:\d+: )?(\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
 class Stop(Enum):
@@ -124,24 +124,31 @@ def find_time(version: Version, wal: WalFolder, start: Lsn, upto: Lsn, moment: d
     That is the rule of recovery_target_time; it holds for a clock that was set back too, as the commits
     come in WAL. `upto` is the end of a record to which the WAL walks. Raises `Corrupt` if it doesn't.
     """
+    first = last = None
+    with closing(commits(version, wal, start, upto)) as found:
+        for one in found:
+            first, last = first or one.at, one.at
+            if last > moment:
+                return Found(before_page_header(one.start, wal.segment_size), first, last)
+    return Found(None, first, last)
+
+
+def commits(version: Version, wal: WalFolder, start: Lsn, upto: Lsn) -> Generator[Commit]:
+    """The commits in [`start`, `upto`), as they come in WAL; pg_waldump runs until it is closed.
+
+    `upto` is the end of a record to which the WAL walks. Raises `Corrupt` if it doesn't.
+    """
     if upto <= start:
-        return Found(None, None, None)
-    stretch = _Stretch.find(wal, start)
-    seen: list[datetime] = []
-    with stretch.dumping(version, upto, "--rmgr=Transaction") as dump:
+        return
+    with _Stretch.find(wal, start).dumping(version, upto, "--rmgr=Transaction") as dump:
         for text in dump.lines():
             line = Line.parse(text)
-            match = _COMMIT.match(line.description) if line else None
-            if line is None or match is None:
-                continue
-            seen.append(datetime.fromisoformat(match[1]).replace(tzinfo=UTC))
-            if seen[-1] > moment:
-                return Found(before_page_header(line.start, wal.segment_size), seen[0], seen[-1])
-            del seen[1:-1]
+            found = parse_commit(line, wal.segment_size, version.major) if line else None
+            if found is not None:
+                yield found
         said, failed = dump.complaint(), dump.failed()
     if failed:
         raise _damaged(wal, start, f"It was to be read up to {upto}. {said}")
-    return Found(None, seen[0] if seen else None, seen[-1] if seen else None)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.nearby import boundary_before
 from neon_compose.postgres.wal import PAGE
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import Found, Stop, find_time, normalise, walk
+from neon_compose.postgres.walk import Found, Stop, commits, find_time, normalise, walk
 from neon_compose.safekeeper.segments import Segments
 from tests.wal.place import INSERT, STANDBY, Place, await_flushed, end_of, raises
 from tests.wal.server import (
@@ -272,6 +272,49 @@ def a_time_is_where_no_later_commit_is_included(place: Place) -> None:
     raises(Corrupt, lambda: find_time(V17, wal, redo, end, times[-1]), "damaged")
 
 
+ROWS = ("INSERT INTO t VALUES (1, 'x'), (2, 'y')", "UPDATE t SET filler = 'z'", "ANALYZE t", "DELETE FROM t")
+CATALOGS = (
+    "CREATE TABLE u AS SELECT 1 n",
+    "CREATE TEMPORARY TABLE v (n int)",
+    "ALTER TABLE t ADD c int",
+    "ALTER TABLE t SET (fillfactor = 70)",
+    "ALTER TABLE t ALTER filler TYPE varchar(1000)",
+    "CREATE INDEX i ON t (c)",
+    "CREATE STATISTICS s ON n, c FROM t",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE ROLE r",
+    "GRANT SELECT ON t TO r",
+    "COMMENT ON TABLE t IS 'c'",
+    "TRUNCATE u",
+    "DROP TABLE u",
+    "CREATE DATABASE d",
+    "DROP DATABASE d",
+)
+
+
+def a_commit_tells_whether_it_changed_catalogs(place: Place) -> None:
+    server, segments = place.server(), place.template.seeded(place.home / "wal")
+    server.start_primary(autovacuum="off")
+    asked = [(sql, False) for sql in ROWS] + [(sql, True) for sql in CATALOGS]
+    asked += [(sql, False) for sql in ROWS]  # with statistics over two columns
+    done: list[tuple[str, bool, Lsn]] = []
+    with receiving(segments, server) as receiver:
+        before = server.lsn()
+        for sql, changes in asked:
+            server.sql(sql)
+            done.append((sql, changes, server.lsn()))
+        await_flushed(receiver, done[-1][2])
+    server.kill()
+    wal, end = segments.folder, end_of(place, segments)
+    found = list(commits(V17, wal, place.template.redo, end))
+    for sql, changes, after in done:
+        own = [one for one in found if before < one.end <= after]
+        assert own, sql
+        assert any(one.changed_catalogs for one in own) is changes, sql
+        before = after
+    assert all(normalise(V17, wal, place.template.redo, one.end) == one.end for one in found[-5:])
+
+
 def the_last_record_before_an_lsn_is_found_from_close_by(place: Place) -> None:
     segments, end, _ = received(place)
     wal, redo = segments.folder, place.template.redo
@@ -297,5 +340,6 @@ CASES = [
     wal_that_ends_with_its_last_segment_is_no_damage,
     a_missing_or_short_segment_is_named,
     a_time_is_where_no_later_commit_is_included,
+    a_commit_tells_whether_it_changed_catalogs,
     the_last_record_before_an_lsn_is_found_from_close_by,
 ]
