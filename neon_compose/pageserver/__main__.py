@@ -31,6 +31,7 @@ from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.birth import Birth, MakeCluster
 from neon_compose.pageserver.branches import Branches
+from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.fetches import Fetches
@@ -168,6 +169,7 @@ def make_service(
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
         restoring=restoring,
+        chronicle=Chronicle(moments, records),
         sizes=Sizes(store, computes.writer_own_bytes),
         redo=redo,
         tending=Tending(store, quorum, receiving) if seats else None,

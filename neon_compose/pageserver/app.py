@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from neon_compose.disks import Disks
@@ -13,6 +13,7 @@ from neon_compose.pageserver.dump import Format, Spool
 from neon_compose.pageserver.jobs import Job, JobResponse, Work
 from neon_compose.pageserver.service import Service
 from neon_compose.wire import pageserver as wire
+from neon_compose.wire.chronicle import MINUTES, MOST_MINUTES, BranchLog
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.serving import internal_app
 
@@ -103,6 +104,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     @routes.delete("/branches/{name}", status_code=204)
     def delete_branch(name: str) -> None:
         service.delete_branch(name)
+
+    @routes.get("/branches/{name}/log")
+    def log(name: str, limit: Annotated[int, Query(ge=1, le=MOST_MINUTES)] = MINUTES) -> BranchLog:
+        return service.log(name, limit)
 
     @routes.post("/branches/{name}/redo")
     def redo(name: str) -> Response:

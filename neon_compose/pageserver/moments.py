@@ -79,6 +79,24 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Committed WAL [`start`, `end`) that has the end of a layer at most at its ends."""
+
+    folder: WalFolder
+    start: Lsn
+    end: Lsn
+
+
+@dataclass(frozen=True)
+class Own:
+    """What is a branch's own and can be opened, from `begin` to `end`; its WAL comes the newest first."""
+
+    begin: Lsn
+    end: Lsn
+    stretches: Iterator[Stretch]
+
+
+@dataclass(frozen=True)
 class _Part:
     """A branch of a line, up to where the next one left it; None: to its end."""
 
@@ -121,6 +139,14 @@ class Moments:
     def opened_at(self, point: Point) -> Start:
         """The start that a known point is."""
         return self._start(manifests.read_manifest(self.store, point.branch_id), point.lsn)
+
+    def own(self, branch: str) -> Own:
+        """All moments of the branch that are no ancestor's; none but its start if safekeepers have no WAL of
+        it. What a stretch needs is fetched as it is come to. Raises as `CommittedWal`."""
+        manifest = manifests.read_branch(self.store, branch)
+        begin = max(self._begin(manifest), self.end_of(manifest.layers[:1]))  # below that no layer is left
+        end = max(self.wal.end(manifest), begin) if _has_wal(manifest) else begin
+        return Own(begin, end, self._stretches(manifest, begin, end))
 
     def _line(self, name: str) -> Iterator[_Part]:
         *earlier, manifest = manifests.read_eras(self.store, name)
@@ -192,15 +218,17 @@ class Moments:
         The newest WAL is looked at first, and what lies below a layer only if nothing above it is as old.
         """
         begin, then = self._begin(part.manifest), part.upto or self._latest(part.manifest)
-        upto = then
-        for base in self._bases(part.manifest, begin, upto):
-            folder = self._from(part.manifest, base, upto).folder
-            found = self.records.at_time(folder, base, upto, time)
+        for one in self._stretches(part.manifest, begin, then):
+            found = self.records.at_time(one.folder, one.start, one.end, time)
             then = found.lsn or then
             if found.first is not None and found.first <= time:
                 break
-            upto = base
         return max(then, begin)
+
+    def _stretches(self, manifest: Manifest, begin: Lsn, end: Lsn) -> Iterator[Stretch]:
+        for base in self._bases(manifest, begin, end):
+            yield Stretch(self._from(manifest, base, end).folder, base, end)
+            end = base
 
     def _bases(self, manifest: Manifest, begin: Lsn, end: Lsn) -> list[Lsn]:
         """Where the WAL over each of the layers begins, the newest first; none without WAL."""

@@ -26,6 +26,7 @@ from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver import content, leftovers, restore
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.branches import Branches
+from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.content import Content
@@ -33,6 +34,7 @@ from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
 from neon_compose.pageserver.redoing import RedoJobs, Standing
+from neon_compose.pageserver.redonow import redo_now
 from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
@@ -40,6 +42,7 @@ from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN, ScratchPostgres
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
+from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
@@ -63,6 +66,7 @@ class Parts:
     sizes: Sizes
     known_settings: frozenset[str]
     restoring: Restoring
+    chronicle: Chronicle
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
     redo: RedoJobs | None = None  # as tending
@@ -254,31 +258,14 @@ class Service:
         return jobs.standing(manifest) if jobs else Standing()
 
     def redo(self, name: str, job: Job) -> dict[str, Any]:
-        """Replay the branch's WAL into a layer, however little it is; a `wire.Redone`.
-
-        Raises `Conflict` code "no_wal" where none is received, and as `RedoJobs.now`.
-        """
+        """See `redo_now`; a `wire.Redone`."""
         self.storage()
-        parts, branch = self._parts, self._parts.branches.find(name)
-        if parts.redo is None:
-            raise Conflict(
-                f'there is no WAL of branch "{name}" to replay',
-                detail="The stack has no safekeepers: WAL stays in the computes.",
-                code="no_wal",
-            )
-        began_s = wait.monotonic_s()
+        parts = self._parts
+        return redo_now(parts.redo, parts.store, parts.branches.find(name), job).model_dump(mode="json")
 
-        def read() -> Manifest:
-            return manifests.read_manifest(parts.store, branch.branch_id)
-
-        with job.step("redo"):
-            made = parts.redo.now(branch, read, job.check)
-        return wire.Redone(
-            layers=[str(one.layer) for one in made],
-            tip_lsn=str(parts.redo.growth.end(read())),
-            wal_bytes=sum(one.wal_bytes for one in made),
-            ms=round((wait.monotonic_s() - began_s) * 1000, 1),
-        ).model_dump(mode="json")
+    def log(self, name: str, limit: int) -> BranchLog:
+        self.storage()
+        return self._parts.chronicle.of(parse_name(name, "branch"), limit)
 
     def start(self) -> None:
         """What goes on by itself, while it serves."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
+from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
@@ -166,6 +167,12 @@ class PageserverClient:
     def redo(self, name: str) -> Iterator[ndjson.Event]:
         """Replay the branch's WAL into a layer; steps, then a `Result` holding a `Redone`."""
         return self._stream("POST", f"/v1/branches/{name}/redo")
+
+    def branch_log(self, name: str, limit: int) -> BranchLog:
+        """What its own WAL says of the newest `limit` minutes; first that is fetched, and read."""
+        return BranchLog.model_validate(
+            self._call("GET", f"/v1/branches/{name}/log?limit={limit}", timeout_s=_FILES_S)
+        )
 
     # ---- computes
 

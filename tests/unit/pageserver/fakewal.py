@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -12,6 +13,7 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
+from neon_compose.postgres.commits import Commit
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.postgres.walk import Found
 from neon_compose.terms.history import History, TermStart
@@ -27,6 +29,7 @@ class Row:
     begin: Lsn
     end: Lsn
     time: datetime | None = None
+    ddl: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ class FakeWal:
         manifests.update_manifest(store, manifest.branch_id, lambda found: replace(found, register=register))
         self.rows[manifest.branch_id] = [Row(start, start)]
 
-    def write(self, store: ObjectStore, name: str, size: int, time: datetime | None = None) -> Lsn:
+    def write(
+        self, store: ObjectStore, name: str, size: int, time: datetime | None = None, *, ddl: bool = False
+    ) -> Lsn:
         """A record of `size` bytes of the branch; its end."""
         rows = self.rows[manifests.read_branch(store, name).branch_id]
-        rows.append(Row(rows[-1].end, Lsn(rows[-1].end.value + size), time))
+        rows.append(Row(rows[-1].end, Lsn(rows[-1].end.value + size), time, ddl))
         return rows[-1].end
 
 
@@ -86,6 +91,12 @@ class FakeRecords:
                 if row.time > moment:
                     return Found(row.begin, seen[0], row.time)
         return Found(None, seen[0] if seen else None, seen[-1] if seen else None)
+
+    def commits(self, wal: WalFolder, start: Lsn, upto: Lsn) -> Generator[Commit]:
+        self.walks.append((start, upto))
+        for row in self._rows(wal, start):
+            if row.time is not None and row.end <= upto:
+                yield Commit(row.begin, row.end, row.time, row.ddl)
 
     def _rows(self, wal: WalFolder, start: Lsn) -> list[Row]:
         return [row for row in self.wal.rows[UUID(wal.path.name)] if row.begin >= start]

@@ -20,6 +20,7 @@ from neon_compose.errors import (
 )
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
+from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Parts, Service
@@ -48,6 +49,7 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             claims=world.claims,
             computes=world.computes,
             restoring=world.restoring,
+            chronicle=Chronicle(world.moments, world.records),
             sizes=Sizes(world.store, world.computes.writer_own_bytes),
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,
@@ -245,3 +247,13 @@ def test_a_stream_that_was_cut_off_is_an_error() -> None:
         pytest.raises(Exception, match="ended before its result"),
     ):
         list(client.initialise())
+
+
+def test_a_log_comes_over_the_wire(client: PageserverClient) -> None:
+    client.initialise()
+    found = client.branch_log("main", 5)
+    assert (found.minutes, found.start_lsn) == ([], found.end_lsn)
+    with pytest.raises(NotFound):
+        client.branch_log("other", 5)
+    with pytest.raises(Invalid):
+        client.branch_log("main", 0)

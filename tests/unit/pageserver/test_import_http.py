@@ -42,6 +42,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         claims=unused,  # type: ignore[arg-type]
         computes=unused,  # type: ignore[arg-type]
         restoring=unused,  # type: ignore[arg-type]
+        chronicle=unused,  # type: ignore[arg-type]
         sizes=Sizes(store, lambda _: 0),
         known_settings=frozenset(),
         warm_up=lambda: None,
