@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from neon_compose.engine import labels as label
@@ -16,8 +16,10 @@ from neon_compose.engine.runtime import (
     ContainerState,
 )
 from neon_compose.errors import Conflict, Invalid, NeonError, NotFound, TimedOut, Unavailable
+from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
+from neon_compose.wire.chronicle import BranchLog, LogMinute
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
@@ -317,6 +319,27 @@ class FakePageserver:
             store.branches[name] = (keep if moment else parent, moment, None)
             store.computes.pop(writer or "", None)
             return Restored(start_lsn="0/1000000", kept=keep)
+
+    def branch_log(self, name: str, limit: int) -> BranchLog:
+        """One commit a minute of the first day of the year."""
+        branch = self._branch(self._store, name)
+        hour = [
+            LogMinute(
+                minute=branch.created_at + timedelta(minutes=number),
+                commits=1,
+                catalog_changes=number % 2,
+                first_lsn=str(Lsn(0x1000028 + 40 * number)),
+                last_lsn=str(Lsn(0x1000028 + 40 * number)),
+                wal_bytes=40,
+            )
+            for number in range(3)
+        ]
+        return BranchLog(
+            start_lsn=branch.start_lsn,
+            end_lsn=hour[-1].last_lsn,
+            minutes=hour[-limit:],
+            more=limit < len(hour),
+        )
 
     def _boxes_of(self, pg: str | None) -> list[str]:
         boxes = list(self._all.engine.boxes.items())

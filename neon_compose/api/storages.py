@@ -14,6 +14,7 @@ from neon_compose.controller import branches, restores, storages
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
 from neon_compose.model.states import StorageType
+from neon_compose.wire.chronicle import MINUTES, MOST_MINUTES, BranchLog
 from neon_compose.wire.pageserver import ImportFormat
 from neon_compose.wire.rest import (
     BranchAction,
@@ -147,6 +148,18 @@ def list_branches(site: SiteOf, storage: Name) -> list[BranchOut]:
 @router.get("/storages/{storage}/branches/{branch}", responses=responses(404, 422))
 def show_branch(site: SiteOf, storage: Name, branch: Name) -> BranchOut:
     return branches.show(site, checked_name(storage, "storage"), checked_name(branch, "branch"))
+
+
+@router.get("/storages/{storage}/branches/{branch}/log", responses=responses(404, 422))
+def log_of_branch(
+    site: SiteOf,
+    storage: Name,
+    branch: Name,
+    limit: Annotated[int, Query(ge=1, le=MOST_MINUTES, description="how many minutes, the newest")] = MINUTES,
+) -> BranchLog:
+    """Commits per minute, with the moments to start a branch from. Of the branch's own WAL on safekeepers,
+    none of its ancestors'; minutes without commits are left out."""
+    return branches.log(site, checked_name(storage, "storage"), checked_name(branch, "branch"), limit)
 
 
 @router.put(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neon_compose.cli import branchtree, render
+from neon_compose.cli import branchlog, branchtree, render
 from neon_compose.cli.args import (
     DiscardWrites,
     DryRun,
@@ -101,6 +101,30 @@ def list_(
         give(render.as_json(branches))
     else:
         give(render.as_table(*branchtree.rows(branches, now())))
+
+
+@app.command()
+def log(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="How many minutes with commits, the newest. Default: 60.",
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Commits per minute of what is a branch's own. The last column is the moment after them, for --from."""
+    home, branch = branch_of(of(ctx), name, storage)
+    found = of(ctx).client.get(f"/storages/{home}/branches/{branch}/log", limit=limit)
+    give(render.as_json(found) if output is Output.JSON else branchlog.table(home, branch, found))
+    if note := branchlog.note(home, branch, found):
+        say(note)
 
 
 @app.command()

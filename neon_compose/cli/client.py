@@ -188,7 +188,8 @@ def _httpx() -> Any:
 
 def _deadline(method: str, where: str) -> Any:
     opens = method in ("PUT", "POST") and (where.startswith("/pgs") or "/branches/" in where)
-    longest_s = LOOK_S if method == "GET" else OPEN_S if opens else ANSWER_S
+    looks = method == "GET" and not where.endswith("/log")  # which reads WAL, however much there is
+    longest_s = LOOK_S if looks else OPEN_S if opens or method == "GET" else ANSWER_S
     return _httpx().Timeout(longest_s, connect=CONNECT_S)
 
 

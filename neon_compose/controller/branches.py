@@ -15,6 +15,7 @@ from neon_compose.errors import Invalid, NotFound
 from neon_compose.model.nearest import did_you_mean
 from neon_compose.model.source import Source, parse_source
 from neon_compose.wait import now
+from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.pageserver import Branch
 from neon_compose.wire.rest import BranchOut
 
@@ -93,6 +94,15 @@ def show(site: Site, storage: str, name: str) -> BranchOut:
         raise _no_branch(storage, name, found)
     sizes = {one.name: one.own_bytes for one in site.pageserver(snap, storage).sizes()}
     return render.branch_out(storage, found[storage][name], sizes.get(name))
+
+
+def log(site: Site, storage: str, name: str, limit: int) -> BranchLog:
+    """What its own WAL says of the newest `limit` minutes with commits."""
+    snap = site.snapshot()
+    found = known(site, snap, storage, None)
+    if name not in found[storage]:
+        raise _no_branch(storage, name, found)
+    return site.pageserver(snap, storage).branch_log(name, limit)
 
 
 def put(

@@ -11,6 +11,7 @@ from typing import Protocol
 from neon_compose.controller.clients import Clients
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
+from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     PORT,
@@ -60,6 +61,7 @@ class Pageserver(Protocol):
     def restore_branch(
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
     ) -> Restored: ...
+    def branch_log(self, name: str, limit: int) -> BranchLog: ...
     def prepare(
         self,
         pg: str,

@@ -165,3 +165,23 @@ def test_another_storage_and_no_folder_are_not_taken_for_a_moved_one(api: Api, p
     refused = api.http.put("/storages", json=CRM | {"path": path})
     assert (refused.status_code, refused.json()["code"]) == (409, "storage_exists")
     assert api.world() == before
+
+
+def test_the_log_of_a_branch_is_its_newest_minutes(api: Api) -> None:
+    api.http.put("/storages/shop/branches/b", json={"from": "shop@init"})
+    whole = api.http.get("/storages/shop/branches/b/log").json()
+    assert (len(whole["minutes"]), whole["more"]) == (3, False)
+    assert {"minute", "commits", "catalog_changes", "first_lsn", "last_lsn", "wal_bytes"} == set(
+        whole["minutes"][0]
+    )
+    newest = api.http.get("/storages/shop/branches/b/log?limit=1").json()
+    assert (newest["minutes"], newest["more"]) == (whole["minutes"][-1:], True)
+
+
+@pytest.mark.parametrize(
+    ("where", "status"),
+    [("shop/branches/nowhere/log", 404), ("nowhere/branches/main/log", 404), ("shop/branches/A_/log", 422)]
+    + [(f"shop/branches/main/log?limit={bad}", 422) for bad in ("0", "10001", "x", "")],
+)
+def test_a_log_that_can_not_be_had_is_refused(api: Api, where: str, status: int) -> None:
+    assert api.http.get(f"/storages/{where}").status_code == status

@@ -33,6 +33,9 @@ class FakeServer:
     leftovers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    log: dict[str, Any] = field(
+        default_factory=lambda: {"start_lsn": "0/1", "end_lsn": "0/1", "minutes": [], "more": False}
+    )
     now: datetime | None = None  # its clock
     token: str = TOKEN
     calls: list[Call] = field(default_factory=list)
@@ -117,6 +120,8 @@ class FakeServer:
                 return {"url": f"postgres://neon_admin:p%40ss@127.0.0.1:15432/{name}", "direct": None}
             case "GET", ["storages", name, "branches"]:
                 return [branch for branch in self.branches if branch["storage_name"] == name]
+            case "GET", ["storages", _, "branches", _, "log"]:
+                return self.log
             case "GET", ["snapshots"]:
                 return self.snapshots
             case "GET" | "PUT", ["snapshots", storage, name]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from neon_compose.model.source import parse_source
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.server import FakeServer
 
@@ -94,3 +97,40 @@ def test_a_line_of_branches_is_one_request_and_no_pg_is_touched(cli: Cli, server
     server.pg("try", branch="try")
     assert cli("branch", "delete", "try", "--cascade").code == 0
     assert server.changes() == [("DELETE", "/storages/main/branches/try", {"cascade": "true"}, None)]
+
+
+MINUTE = {
+    "minute": "2026-11-28T10:15:00Z", "commits": 12, "catalog_changes": 0, "first_lsn": "0/1000028",
+    "last_lsn": "0/1A2B3C4D", "wal_bytes": 1536,
+}  # fmt: skip
+
+
+def test_a_log_is_a_table_of_minutes_whose_moments_can_be_pasted(cli: Cli, server: FakeServer) -> None:
+    server.log |= {"end_lsn": "0/2", "minutes": [MINUTE, MINUTE | {"catalog_changes": 3}], "more": True}
+    ran = cli("branch", "log", "main/try1")
+    head, first, second = ran.out.splitlines()
+    assert head.split("  ")[0] == "MINUTE (UTC)"
+    assert first.split() == ["2026-11-28", "10:15", "12", "-", "1.5", "KiB", "main/try1@0/1A2B3C4D"]
+    assert second.split()[3] == "3"
+    assert str(parse_source(first.split()[-1])) == "main/try1@0/1A2B3C4D"
+    assert ran.err == "older minutes are left out: --limit 4 shows more\n"
+
+
+def test_a_log_names_its_branch_as_other_commands_do_and_its_length_is_the_servers(
+    cli: Cli, server: FakeServer
+) -> None:
+    server.pg("one", branch="try")
+    assert cli("branch", "log", "one", "--limit", "5").code == 0
+    assert server.calls[-1] == ("GET", "/storages/main/branches/try/log", {"limit": "5"}, None)
+    cli("branch", "log", "main/try")
+    assert server.calls[-1][2] == {}
+
+
+def test_a_branch_without_a_log_is_an_empty_table_and_a_note(cli: Cli, server: FakeServer) -> None:
+    ran = cli("branch", "log", "main/main")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 1)
+    assert ran.err == 'safekeepers have no WAL of branch "main/main" of its own\n'
+    server.log |= {"end_lsn": "0/9"}
+    assert "nothing was committed" in cli("branch", "log", "main/main").err
+    ran = cli("branch", "log", "main/main", "-o", "json")
+    assert json.loads(ran.out) == server.log
