@@ -29,6 +29,7 @@ from neon_compose.wire.pageserver import (
     ImportAs,
     LaidOut,
     Leftover,
+    Mark,
     Opened,
     Prepared,
     Restored,
@@ -63,6 +64,8 @@ class FakeStore:
     imported: bytes = b""
     fetches: dict[str, FetchRequest] = field(default_factory=dict)
     folder: Path | None = None
+    protected: set[str] = field(default_factory=set)
+    expires: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass
@@ -217,7 +220,30 @@ class FakePageserver:
             writer=writer,
             has_writes=self._has_writes(store, name),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            protected=name in store.protected,
+            expires=store.expires.get(name),
         )
+
+    def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch:
+        with self._change(f"{mark} branch {name}"), self._mutex:
+            store = self._store
+            if name not in store.branches:
+                raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
+            match mark:
+                case Mark.PROTECT:
+                    store.protected.add(name)
+                case Mark.UNPROTECT:
+                    store.protected.discard(name)
+                case Mark.EXPIRE if expires is None:
+                    store.expires.pop(name, None)
+                case Mark.EXPIRE:
+                    store.expires[name] = expires
+            return self._branch(store, name)
+
+    @staticmethod
+    def _refuse_protected(store: FakeStore, name: str) -> None:
+        if name in store.protected:
+            raise Conflict(f'branch "{name}" is protected', code="branch_protected")
 
     @staticmethod
     def _has_writes(store: FakeStore, branch: str) -> bool:
@@ -289,12 +315,14 @@ class FakePageserver:
             store = self._store
             if name not in store.branches:
                 raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
+            self._refuse_protected(store, name)
             if name == "main" or any(one.branch == name for one in store.computes.values()):
                 raise Conflict(f'branch "{name}" is needed', code="branch_in_use")
             children = [child for child, (parent, _, _) in store.branches.items() if parent == name]
             if needing := children + [one for one, of in store.snapshots.items() if of == name]:
                 raise Conflict(f'branch "{name}" is needed', detail=", ".join(needing), code="branch_needed")
             del store.branches[name]
+            store.expires.pop(name, None)
 
     def restore_branch(
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
@@ -304,6 +332,7 @@ class FakePageserver:
             self._refuse_unknown(store, moment)
             if name not in store.branches:
                 raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
+            self._refuse_protected(store, name)
             parent, snapshot, writer = store.branches[name]
             if moment is None and parent is None:
                 raise Conflict(f'branch "{name}" has no parent', code="no_parent")

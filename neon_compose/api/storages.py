@@ -20,6 +20,7 @@ from neon_compose.wire.rest import (
     BranchAction,
     BranchIn,
     BranchOut,
+    BranchVerb,
     Flag,
     PlanOut,
     RestoredOut,
@@ -172,7 +173,7 @@ def put_branch(
 ) -> Any:
     """Make a branch: 201 if it is new, 200 if it is as asked."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
-    found = branches.put(site, storage, branch, body.from_, dry_run=dry_run)
+    found = branches.put(site, storage, branch, body.from_, body.ttl, dry_run=dry_run)
     if isinstance(found, Plan):
         return planned(found)
     out, new = found
@@ -198,14 +199,17 @@ def delete_branch(
 @router.post(
     "/storages/{storage}/branches/{branch}/actions",
     responses=responses(400, 404, 409, 413, 422),
-    response_model=RestoredOut | PlanOut,
+    response_model=RestoredOut | BranchOut | PlanOut,
 )
 def act_on_branch(
     site: SiteOf, storage: Name, branch: Name, body: BranchAction, response: Response, dry_run: DryRun = False
 ) -> Any:
     """Restore to a moment, or reset to the parent's end. A running pg of the branch restarts and keeps its
-    URL; what the branch was stays, as another."""
+    URL; what the branch was stays, as another. Or protect it, unprotect it, have it expire."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    if body.action not in (BranchVerb.RESTORE, BranchVerb.RESET):
+        marked = branches.mark(site, storage, branch, body, dry_run=dry_run)
+        return planned(marked) if isinstance(marked, Plan) else marked
     if body.keep is not None:
         checked_name(body.keep, "branch")
     timing = ServerTiming()

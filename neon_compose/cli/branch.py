@@ -34,9 +34,12 @@ from neon_compose.cli.pg import (
 )
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
+from neon_compose.errors import Invalid
 from neon_compose.model.moments import parse_moment
 from neon_compose.model.names import parse_name
+from neon_compose.model.protection import protected
 from neon_compose.model.source import parse_source
+from neon_compose.model.ttl import parse_ttl
 from neon_compose.wait import now
 
 KeepOption = Annotated[
@@ -46,6 +49,13 @@ KeepOption = Annotated[
         metavar="NAME",
         help="What its old state is to be called. Default: NAME-before-TIME.",
         show_default=False,
+    ),
+]
+
+TtlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ttl", metavar="TIME", help="It goes, with its pgs, after 90s, 30m, 2h or 7d.", show_default=False
     ),
 ]
 
@@ -62,6 +72,7 @@ def create(
     port: PortOption = None,
     setting: SettingOption = None,
     durability: DurabilityOption = None,
+    ttl: TtlOption = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -75,7 +86,9 @@ def create(
         "from": source,
         "start": True,
     }
-    given = {"port": port, "durability": durability, "settings": parse_settings(setting)}
+    if ttl is not None:
+        parse_ttl(ttl)
+    given = {"port": port, "ttl": ttl, "durability": durability, "settings": parse_settings(setting)}
     body |= {key: value for key, value in given.items() if value is not None}
     made = changed(session.client.call("PUT", "/pgs", body, dry_run=dry_run), output)
     if made is not None:
@@ -180,6 +193,68 @@ def _act(
 
 
 @app.command()
+def protect(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Refuse to delete, restore, reset or refresh a branch, until it is unprotected."""
+    _mark(of(ctx), name, storage, {"action": "protect"}, dry_run, output)
+
+
+@app.command()
+def unprotect(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take the protection of a branch away."""
+    _mark(of(ctx), name, storage, {"action": "unprotect"}, dry_run, output)
+
+
+@app.command()
+def expire(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    ttl: TtlOption = None,
+    never: Annotated[bool, typer.Option("--never", help="It stays until it is deleted.")] = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have a branch deleted after a time from now, with its pgs and what they wrote; or never."""
+    if (ttl is None) is not never:
+        raise Invalid("one of --ttl and --never", hint="For example --ttl 2h.", code="bad_ttl")
+    if ttl is not None:
+        parse_ttl(ttl)
+    _mark(of(ctx), name, storage, {"action": "expire", "ttl": ttl}, dry_run, output)
+
+
+def _mark(
+    session: Session,
+    name: str | None,
+    storage: str | None,
+    body: dict[str, str | None],
+    dry_run: bool,
+    output: Output,
+) -> None:
+    home, branch = branch_of(session, name, storage)
+    where = f"/storages/{home}/branches/{branch}/actions"
+    done = changed(session.client.call("POST", where, body, dry_run=dry_run), output)
+    if done is None:
+        return
+    end = f"expires at {done['expires']}" if done.get("expires") else "does not expire"
+    said = "is protected" if done.get("protected") else "is not protected"
+    say(f'branch "{home}/{branch}" {end if body["action"] == "expire" else said}')
+    if output is Output.JSON:
+        give(render.as_json(done))
+
+
+@app.command()
 def delete(
     ctx: typer.Context,
     name: PlaceArgument = None,
@@ -195,6 +270,8 @@ def delete(
     """Delete a branch and its stopped pgs, or with --cascade all that was made from it."""
     session = of(ctx)
     home, branch = find_branch(session, name, option_name, storage)
+    if (session.client.find(f"/storages/{home}/branches/{branch}") or {}).get("protected"):
+        raise protected(branch)  # before its pgs go
     for pg in [] if cascade else session.client.get("/pgs"):
         if (pg["storage_name"], pg["branch"]) == (home, branch):
             answer = session.client.call(

@@ -21,6 +21,7 @@ def rows(branches: Sequence[Document], now: datetime) -> tuple[list[Document], C
         "OWN": lambda row: render.size(row.get("own_bytes")),
         "WAL": lambda row: render.size(row.get("wal_bytes")),
         "AGE": lambda row: _age(row, now),
+        "KEPT": lambda row: _kept(row, now),
     }
     storages = sorted({row["storage_name"] for row in branches})
     trees = (_tree([row for row in branches if row["storage_name"] == one]) for one in storages)
@@ -37,6 +38,16 @@ def _tree(branches: Sequence[Document]) -> Iterator[Document]:
         children = [child for child in branches if child.get("parent") == row["name"]]
         children.sort(key=lambda child: child["name"], reverse=True)
         pending += [(child, depth + 1) for child in children]
+
+
+def _kept(row: Document, now: datetime) -> str | None:
+    """Why it doesn't go, or when it does."""
+    if row.get("protected"):
+        return "protected"
+    if not (at := row.get("expires")):
+        return None
+    left_s = (datetime.fromisoformat(at) - now).total_seconds()
+    return f"for {render.age(left_s)}" if left_s > 0 else "its time is over"
 
 
 def _age(row: Document, now: datetime) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neon_compose.controller import plan, render
+from neon_compose.controller import marks, plan, render
 from neon_compose.controller import steps as do
+from neon_compose.controller.marks import MarkBranch
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.plan import BranchStart
 from neon_compose.controller.site import Site
@@ -17,7 +18,7 @@ from neon_compose.model.source import Source, parse_source
 from neon_compose.wait import now
 from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.pageserver import Branch
-from neon_compose.wire.rest import BranchOut
+from neon_compose.wire.rest import BranchAction, BranchOut
 
 Known = Mapping[str, Mapping[str, Branch]]  # storage -> branch name -> branch
 
@@ -106,36 +107,66 @@ def log(site: Site, storage: str, name: str, limit: int) -> BranchLog:
 
 
 def put(
-    site: Site, storage: str, name: str, from_: str | None, *, dry_run: bool = False
+    site: Site, storage: str, name: str, from_: str | None, ttl: str | None = None, *, dry_run: bool = False
 ) -> tuple[BranchOut, bool] | Plan:
     """Make the branch (True), or find it as it should be (False)."""
     source = settled_source(from_) if from_ is not None else None
+    expiring = marks.expiring(storage, name, ttl, now())
     return site.locks.run(
-        f"put branch {storage}/{name} {from_} {dry_run}",
-        lambda: _put(site, storage, name, source, dry_run=dry_run),
+        f"put branch {storage}/{name} {from_} {ttl} {dry_run}",
+        lambda: _put(site, storage, name, source, expiring, dry_run=dry_run),
         alone=frozenset({f"branch/{storage}/{name}"}),
         shared=frozenset({f"storage/{storage}"}),
     )
 
 
 def _put(
-    site: Site, storage: str, name: str, source: Source | None, *, dry_run: bool
+    site: Site,
+    storage: str,
+    name: str,
+    source: Source | None,
+    expiring: MarkBranch | None,
+    *,
+    dry_run: bool,
 ) -> tuple[BranchOut, bool] | Plan:
     site.refuse_while_stopping()
     snap = site.snapshot()
     start = start_of(snap, storage, name, source, known(site, snap, storage, source))
-    if start is None:
-        return Plan() if dry_run else (show(site, storage, name), False)
-    steps = Plan((do.PutBranch(storage, name, start.origin, fresh=not start.there),))
+    steps = Plan()
+    if start is not None:
+        steps = Plan((do.PutBranch(storage, name, start.origin, fresh=not start.there),))
     if dry_run:
-        return steps
+        return steps + marks.plan(expiring)
     with site.execution(snap) as execution:
         execution.run(steps)
-    return show(site, storage, name), not start.there
+    marks.make(site, expiring)
+    return show(site, storage, name), start is not None and not start.there
+
+
+def mark(site: Site, storage: str, name: str, action: BranchAction, *, dry_run: bool) -> BranchOut | Plan:
+    """Protect or unprotect the branch, or have it expire, or never. Repeat is success."""
+    wanted = marks.of_action(storage, name, action, now())
+
+    def work() -> BranchOut | Plan:
+        site.refuse_while_stopping()
+        snap = site.snapshot()
+        start_of(snap, storage, name, None, known(site, snap, storage, None))
+        if dry_run:
+            return marks.plan(wanted)
+        marks.make(site, wanted)
+        return show(site, storage, name)
+
+    return site.locks.run(
+        f"{action.action} branch {storage}/{name} {action.ttl} {dry_run}",
+        work,
+        alone=frozenset(),
+        shared=frozenset({f"branch/{storage}/{name}", f"storage/{storage}"}),
+    )
 
 
 def delete(site: Site, storage: str, name: str, *, cascade: bool = False, dry_run: bool = False) -> Plan:
-    """`Conflict` while a pg is bound to it or it is needed; with `cascade` what needs it goes first."""
+    """`Conflict` while a pg is bound to it, or it is needed or protected; with `cascade` what needs it goes
+    first, unless any of that is protected."""
 
     def work() -> Plan:
         snap = site.snapshot()
@@ -146,6 +177,7 @@ def delete(site: Site, storage: str, name: str, *, cascade: bool = False, dry_ru
             steps = _drop_line(site, snap, storage, name, found)
         else:
             steps = plan.plan_drop_branch(snap, storage, name)
+        marks.refuse_protected(steps, found[storage])
         if not dry_run:
             with site.execution(snap) as execution:
                 execution.run(steps)

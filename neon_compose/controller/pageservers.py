@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Protocol
 
 from neon_compose.controller.clients import Clients
@@ -22,6 +23,7 @@ from neon_compose.wire.pageserver import (
     ImportAs,
     LaidOut,
     Leftover,
+    Mark,
     Opened,
     Prepared,
     Restored,
@@ -62,6 +64,7 @@ class Pageserver(Protocol):
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
     ) -> Restored: ...
     def branch_log(self, name: str, limit: int) -> BranchLog: ...
+    def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch: ...
     def prepare(
         self,
         pg: str,

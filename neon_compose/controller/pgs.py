@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from neon_compose.controller import branches, plan, pods, render
+from neon_compose.controller import branches, marks, plan, pods, render
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc
 from neon_compose.controller.execute import silent
@@ -27,6 +27,7 @@ from neon_compose.controller.steps import Plan
 from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.source import Source, parse_source
 from neon_compose.model.states import PgState, Wanted
+from neon_compose.wait import now
 from neon_compose.wire.ndjson import Emit
 from neon_compose.wire.pageserver import ComputeStatus
 from neon_compose.wire.rest import PgAction, PgIn, PgOut, PgUrl, PgVerb
@@ -92,21 +93,26 @@ def put(
     if source is not None:
         request = request.model_copy(update={"from_": str(source)})
     branch = request.branch or (request.name if source else "main")
+    expiring = marks.expiring(request.storage_name, branch, request.ttl, now())
     on_branch = frozenset({f"branch/{request.storage_name}/{branch}"})
     alone, shared = frozenset({f"pg/{request.name}"}), frozenset({f"storage/{request.storage_name}"})
     if source is not None:
         alone |= on_branch
     else:  # so that nobody deletes it before the pg is known to be on it
         shared |= on_branch
+
+    def work() -> tuple[PgOut, bool] | Plan:
+        found = _put(site, request, branch, source, emit, dry_run=dry_run)
+        if isinstance(found, Plan):
+            return found + marks.plan(expiring)
+        marks.make(site, expiring)
+        return found
+
     if dry_run:
-        return _put(site, request, branch, source, emit, dry_run=True)
+        return work()
     return site.locks.run(
         f"put pg {asked}",
-        lambda: outliving(
-            site,
-            request.storage_name,
-            lambda: _put(site, request, branch, source, emit, dry_run=False),
-        ),
+        lambda: outliving(site, request.storage_name, work),
         alone=alone,
         shared=shared,
     )
@@ -140,7 +146,7 @@ def _put(
         make, steps = _put_plan(snap, before, request, branch, port, start)
         with site.execution(snap, emit) as execution:
             execution.run(steps)
-    site.workers.submit(_keep_pods, site)
+    site.workers.submit(keep_pods, site)
     if before is None and request.start:  # nobody has to be asked
         return render.pg_out(snap, make, state=PgState.RUNNING, more=note), True
     return _answer(site, request.name, note), before is None
@@ -178,7 +184,7 @@ def _answer(site: Site, name: str, note: str | None = None) -> PgOut:
     return render.pg_out(snap, snap.pg(name), more=note)
 
 
-def _keep_pods(site: Site) -> None:
+def keep_pods(site: Site) -> None:
     """In the background: one pod with free ports, no idle ones beside it."""
     try:
         pods.top_up(site)
@@ -279,7 +285,7 @@ def destroy(site: Site, name: str, *, discard_writes: bool, dry_run: bool = Fals
         if not dry_run:
             with _kept_if_refused(site, doc), site.execution(snap) as execution:
                 execution.run(steps)
-            site.workers.submit(_keep_pods, site)
+            site.workers.submit(keep_pods, site)
         return steps
 
     return _locked(site, name, f"destroy pg {name} {discard_writes} {dry_run}", work)

@@ -163,6 +163,8 @@ def branch_out(storage: str, branch: Branch, own_bytes: int | None = None) -> Br
         writer=branch.writer,
         has_writes=branch.has_writes,
         created_at=branch.created_at,
+        protected=branch.protected,
+        expires=branch.expires,
         redo_lag_bytes=branch.redo_lag_bytes,
         redo=branch.redo,
     )

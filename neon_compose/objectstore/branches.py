@@ -8,6 +8,7 @@ from uuid import UUID
 from neon_compose import wait
 from neon_compose.errors import Conflict, NotFound, Unavailable
 from neon_compose.model.ids import new_id
+from neon_compose.model.protection import protected
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.documents import (
     BranchRef,
@@ -119,8 +120,8 @@ def buried_branches(store: ObjectStore) -> set[UUID]:
 def delete_branch(store: ObjectStore, name: str) -> None:
     """Delete the branch `name`, finished or not. Repeat is success.
 
-    Raises `NotFound` if there never was one, `Conflict` code "main_branch", "branch_needed" (children or
-    snapshots) or "branch_in_use" (a writer).
+    Raises `NotFound` if there never was one, `Conflict` code "main_branch", "branch_protected",
+    "branch_needed" (children or snapshots) or "branch_in_use" (a writer).
     """
     ref = cas.find(store, branch_ref_key(name), BranchRef)
     if ref is None:
@@ -179,6 +180,8 @@ def _fence(store: ObjectStore, name: str, ref: BranchRef) -> None:
 def _deleted(store: ObjectStore, manifest: Manifest) -> Manifest:
     if manifest.deleted:
         return manifest
+    if manifest.protected:
+        raise protected(manifest.name)
     if manifest.writer:
         raise Conflict(
             f'branch "{manifest.name}" is in use',

@@ -168,6 +168,8 @@ class Manifest:
     successor: UUID | None = None  # the branch that has the name now, after a refresh
     replaces: UUID | None = None  # the branch that had the name before, until a restore
     register: Register | None = None  # terms and safekeepers; None: no safekeeper ever had its WAL
+    protected: bool = False  # neither deleted nor restored nor refreshed
+    expires: datetime | None = None  # when it is to be deleted
     durable: bool = False  # safekeepers have all that its writer acknowledged: the data directory is a cache
     format: int = FORMAT
 

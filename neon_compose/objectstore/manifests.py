@@ -38,12 +38,13 @@ from neon_compose.objectstore.branches import (
     read_branch,
     read_eras,
 )
+from neon_compose.objectstore.marks import expire_branch, protect_branch, unprotect_branch
 from neon_compose.objectstore.pins import read_manifest, update_manifest
 from neon_compose.objectstore.refreshes import (
     begin_refresh,
     commit_refresh,
     is_refreshing,
-    refuse_writer,
+    refuse_refresh,
     settle_refresh,
 )
 from neon_compose.objectstore.restores import (
@@ -75,21 +76,24 @@ __all__ = [
     "delete_branch",
     "delete_snapshot",
     "discard_unborn",
+    "expire_branch",
     "is_refreshing",
     "list_branches",
     "list_eras",
     "list_snapshots",
     "origin_of",
+    "protect_branch",
     "read_branch",
     "read_eras",
     "read_manifest",
     "read_snapshot",
     "read_storage",
-    "refuse_writer",
+    "refuse_refresh",
     "restore_branch",
     "settle_refresh",
     "settle_restore",
     "settle_restores",
     "snapshot_point",
+    "unprotect_branch",
     "update_manifest",
 ]

@@ -22,6 +22,7 @@ from neon_compose import wait
 from neon_compose.errors import Conflict
 from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
+from neon_compose.model.protection import protected
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.branches import MAIN, read_branch, read_eras
 from neon_compose.objectstore.documents import (
@@ -41,9 +42,11 @@ from neon_compose.objectstore.store import ObjectStore
 SNAPSHOT = "import"
 
 
-def refuse_writer(main: Manifest) -> None:
-    """Raise `Conflict` code "branch_in_use" if a pg has `main`: it would go on with the old content under
-    the name of the new."""
+def refuse_refresh(main: Manifest) -> None:
+    """Raise `Conflict` code "branch_protected", or "branch_in_use" if a pg has `main`: it would go on with
+    the old content under the name of the new."""
+    if main.protected:
+        raise protected(main.name)
     if main.writer is not None:
         pg = main.writer.pg
         raise Conflict(
@@ -71,7 +74,7 @@ def begin_refresh(store: ObjectStore) -> Refresh:
 def commit_refresh(store: ObjectStore, refresh: Refresh, cluster: Cluster, lsn: Lsn) -> None:
     """Make `main` the branch `refresh` names, on its layer, which is there and durable.
 
-    Raises `Conflict` code "branch_in_use" if a pg came to write to main meanwhile.
+    Raises `Conflict` as `refuse_refresh`, for what came to main meanwhile.
     """
     pin = Pin(PinKind.SNAPSHOT, refresh.snapshot_id, lsn)
     layers, created = (refresh.layer_id,), wait.now()
@@ -98,7 +101,7 @@ def settle_refresh(store: ObjectStore) -> None:
 
 def _succeeded_by(made: Manifest) -> Callable[[Manifest], Manifest]:
     def change(main: Manifest) -> Manifest:
-        refuse_writer(main)
+        refuse_refresh(main)
         if main.successor not in (None, made.branch_id):
             raise Conflict(f'branch "{MAIN}" was refreshed meanwhile', code="branch_refreshed")
         return replace(main, successor=made.branch_id)

@@ -27,6 +27,7 @@ from neon_compose import wait
 from neon_compose.errors import Conflict, NeonError
 from neon_compose.model.ids import new_id
 from neon_compose.model.names import LONGEST
+from neon_compose.model.protection import protected
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.branches import find_eras, freed, list_eras, read_branch
 from neon_compose.objectstore.documents import (
@@ -61,11 +62,13 @@ def restore_branch(
     `keep-2`, … if that is taken meanwhile.
 
     Its data directory is discarded: the caller knows that it is not the only copy, and that nobody runs on
-    it. Raises `NotFound` code "no_branch", `Conflict` code "branch_exists" if `keep` is taken, "busy" and
-    "branch_changed"; then nothing has changed.
+    it. Raises `NotFound` code "no_branch", `Conflict` code "branch_exists" if `keep` is taken, "busy",
+    "branch_protected" and "branch_changed"; then nothing has changed.
     """
     settle_restore(store, name, discard)
     old = read_branch(store, name)
+    if old.protected:
+        raise protected(name)
     ref, _ = cas.read(store, branch_ref_key(name), BranchRef)
     _refuse_taken(store, keep)
     restore = Restore(name, ref.branch_id, ref.parent, old.writer, new_id(), point, keep, wait.now())
@@ -74,7 +77,14 @@ def restore_branch(
     try:
         pin(store, point, PinKind.BRANCH, restore.new_id)
         made = Manifest(
-            restore.new_id, name, point, layers, wait.now(), cluster=cluster, replaces=old.branch_id
+            restore.new_id,
+            name,
+            point,
+            layers,
+            wait.now(),
+            cluster=cluster,
+            replaces=old.branch_id,
+            expires=old.expires,
         )
         cas.put_once(store, manifest_key(made.branch_id), made)
         cas.update(store, branch_ref_key(name), BranchRef, _moved(restore, ref))

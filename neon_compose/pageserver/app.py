@@ -101,6 +101,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     def restore_branch(name: str, body: wire.RestoreRequest) -> wire.Restored:
         return service.restore_branch(name, body)
 
+    @routes.post("/branches/{name}/mark")
+    def mark_branch(name: str, body: wire.MarkRequest) -> wire.Branch:
+        return service.mark_branch(name, body)
+
     @routes.delete("/branches/{name}", status_code=204)
     def delete_branch(name: str) -> None:
         service.delete_branch(name)

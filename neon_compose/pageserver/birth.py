@@ -61,9 +61,9 @@ class Birth:
             )
 
     def refuse_unless_refreshable(self) -> None:
-        """Raise `NotFound` if there is no storage, `Conflict` code "branch_in_use" if a pg writes to main."""
+        """Raise `NotFound` if there is no storage, `Conflict` if a pg writes to main or it is protected."""
         manifests.read_storage(self._store)
-        manifests.refuse_writer(manifests.read_branch(self._store, manifests.MAIN))
+        manifests.refuse_refresh(manifests.read_branch(self._store, manifests.MAIN))
 
     def initialise(self, job: Job) -> StorageDoc:
         """A storage with an empty cluster and the snapshot `init`; that it is there is success."""

@@ -128,6 +128,8 @@ class Branches:
             writer=manifest.writer.pg if manifest.writer else None,
             has_writes=manifest.writer is not None and moments.has_writes(manifest.writer),
             created_at=manifest.created,
+            protected=manifest.protected,
+            expires=manifest.expires,
             tip_lsn=self._tip_lsn(manifest),
         )
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from neon_compose import wait
 from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.moments import Settled
-from neon_compose.model.names import kept_name
+from neon_compose.model.names import kept_name, parse_name
+from neon_compose.model.protection import protected
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Writer
 from neon_compose.objectstore.local import LocalStore
@@ -22,6 +24,7 @@ from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.locks import NamedLocks
 from neon_compose.pageserver.moments import Moments, Start
+from neon_compose.wire import pageserver as wire
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Restoring:
     def check(self, name: str, moment: Settled | None) -> None:
         """Raise what `restore` would raise, as far as can be said before; a server may run on its data."""
         manifest = self.branches.find(name)
+        if manifest.protected:
+            raise protected(name)
         self._start(manifest, moment)
         self._refuse_loss(manifest)
 
@@ -51,7 +56,8 @@ class Restoring:
         """`name` is a new branch from `moment` of its history, or without one from its parent's end, and what
         it was is a branch `keep`. Repeat with the same `keep` is success.
 
-        Raises `Conflict` code "running", "only_copy", "no_parent", "branch_exists", and as `Moments.start`.
+        Raises `Conflict` code "running", "only_copy", "no_parent", "branch_exists", "branch_protected", and
+        as `Moments.start`.
         """
         keep = keep or kept_name(name, wait.now())
         with self._locks.hold(name), self._no_refresh(name):
@@ -68,6 +74,30 @@ class Restoring:
                     self.store, name, start.point, start.layers, start.cluster, keep, self._discard
                 )
         return Restored(made, manifests.read_manifest(self.store, before.branch_id))
+
+    def answer(self, name: str, moment: Settled | None, request: wire.RestoreRequest) -> wire.Restored:
+        """`check`, or `restore`."""
+        if request.check:
+            self.check(name, moment)
+            return wire.Restored(start_lsn=None, kept=None)
+        keep = parse_name(request.keep, "branch") if request.keep is not None else None
+        done = self.restore(name, moment, keep)
+        start = done.branch.parent
+        return wire.Restored(start_lsn=str(start.lsn) if start else None, kept=done.before.name)
+
+    def mark(self, name: str, request: wire.MarkRequest) -> Manifest:
+        """Of a name that isn't restored meanwhile. Raises `NotFound`, `Conflict` code "main_branch"."""
+        with self._locks.hold(name):
+            self.settle(name)
+            match request.mark:
+                case wire.Mark.PROTECT:
+                    return manifests.protect_branch(self.store, name)
+                case wire.Mark.UNPROTECT:
+                    return manifests.unprotect_branch(self.store, name)
+                case wire.Mark.EXPIRE:
+                    return manifests.expire_branch(self.store, name, request.expires)
+                case _:
+                    assert_never(request.mark)
 
     def settle(self, name: str) -> None:
         """Finish or undo a restore of `name` that was cut off."""

@@ -304,14 +304,12 @@ class Service:
     def restore_branch(self, name: str, request: wire.RestoreRequest) -> wire.Restored:
         self.storage()
         parse_name(name, "branch")
-        restoring, moment = self._parts.restoring, _moment(request.moment)
-        if request.check:
-            restoring.check(name, moment)
-            return wire.Restored(start_lsn=None, kept=None)
-        keep = parse_name(request.keep, "branch") if request.keep is not None else None
-        done = restoring.restore(name, moment, keep)
-        start = done.branch.parent
-        return wire.Restored(start_lsn=str(start.lsn) if start else None, kept=done.before.name)
+        return self._parts.restoring.answer(name, _moment(request.moment), request)
+
+    def mark_branch(self, name: str, request: wire.MarkRequest) -> wire.Branch:
+        self.storage()
+        marked = self._parts.restoring.mark(parse_name(name, "branch"), request)
+        return self._parts.branches.show(marked)
 
     def delete_branch(self, name: str) -> None:
         self.storage()

@@ -103,6 +103,8 @@ class Branch(_Response):
     writer: str | None = None  # the pg that is primary
     has_writes: bool = False
     created_at: datetime
+    protected: bool = False
+    expires: datetime | None = None
     tip_lsn: str | None = None
     redo_lag_bytes: int | None = None
     redo: str | None = None
@@ -123,6 +125,19 @@ class Restored(_Response):
 
     start_lsn: str | None
     kept: str | None
+
+
+class Mark(StrEnum):
+    PROTECT = "protect"
+    UNPROTECT = "unprotect"
+    EXPIRE = "expire"
+
+
+class MarkRequest(_Request):
+    """What is to become of the branch; `expires` goes with `Mark.EXPIRE`, None is never."""
+
+    mark: Mark
+    expires: datetime | None = None
 
 
 class BranchSize(_Response):

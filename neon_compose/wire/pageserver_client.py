@@ -6,6 +6,7 @@ Nothing answering is `Unavailable`, no answer in time `TimedOut`. Every call may
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,8 @@ from neon_compose.wire.pageserver import (
     LaidOut,
     LayoutRequest,
     Leftover,
+    Mark,
+    MarkRequest,
     Opened,
     OpenRequest,
     Prepared,
@@ -163,6 +166,11 @@ class PageserverClient:
         """Back to `moment`, or without one to its parent's end; `check` changes nothing."""
         body = RestoreRequest(moment=moment, keep=keep, check=check)
         return Restored.model_validate(self._call("POST", f"/v1/branches/{name}/restore", body, _FILES_S))
+
+    def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch:
+        """Protect it or not, or have it expire; repeat is success."""
+        body = MarkRequest(mark=mark, expires=expires)
+        return Branch.model_validate(self._call("POST", f"/v1/branches/{name}/mark", body))
 
     def redo(self, name: str) -> Iterator[ndjson.Event]:
         """Replay the branch's WAL into a layer; steps, then a `Result` holding a `Redone`."""

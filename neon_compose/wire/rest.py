@@ -26,6 +26,7 @@ from neon_compose.model.moments import PATTERN as MOMENT
 from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
 from neon_compose.model.troubles import Trouble
+from neon_compose.model.ttl import PATTERN as TTL
 
 PORT = 3000
 
@@ -35,6 +36,8 @@ SettingValue = str | bool | int | float
 NAME_SCHEMA: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
 NameText = Annotated[str, Field(json_schema_extra=NAME_SCHEMA)]
 SourceText = Annotated[str, Field(json_schema_extra={"pattern": f"^({PATTERN}/)?{PATTERN}(@({MOMENT}))?$"})]
+
+TtlText = Annotated[str, Field(json_schema_extra={"pattern": f"^{TTL}$"})]
 
 
 class _Request(BaseModel):
@@ -73,7 +76,8 @@ class StorageAction(_Request):
 
 
 class PgIn(_Request):
-    """PUT /pgs. What is None stays as it is when the pg exists, else gets its default."""
+    """PUT /pgs. What is None stays as it is when the pg exists, else gets its default. `ttl` is of its
+    branch, from now on."""
 
     name: NameText
     storage_name: NameText
@@ -83,6 +87,7 @@ class PgIn(_Request):
     settings: dict[str, SettingValue] | None = None
     durability: Durability | None = None
     start: StrictBool = False
+    ttl: TtlText | None = None
 
 
 class PgVerb(StrEnum):
@@ -104,23 +109,30 @@ class PgAction(_Request):
 
 
 class BranchIn(_Request):
-    """PUT /storages/{s}/branches/{b}. Without `from` the branch must exist."""
+    """PUT /storages/{s}/branches/{b}. Without `from` the branch must exist. It goes, with its pgs, when `ttl`
+    from now on is over; None leaves that as it is."""
 
     from_: SourceText | None = Field(default=None, validation_alias="from", serialization_alias="from")
+    ttl: TtlText | None = None
 
 
 class BranchVerb(StrEnum):
     RESTORE = "restore"
     RESET = "reset"
+    PROTECT = "protect"
+    UNPROTECT = "unprotect"
+    EXPIRE = "expire"
 
 
 class BranchAction(_Request):
     """POST /storages/{s}/branches/{b}/actions. A restore goes `to` a moment, a reset to the parent's end;
-    `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`."""
+    `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`.
+    It expires after `ttl`, or never; a protected one is not deleted, restored, reset or refreshed."""
 
     action: BranchVerb
     to: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
     keep: NameText | None = None
+    ttl: TtlText | None = None
 
 
 class SnapshotIn(_Request):
@@ -210,6 +222,8 @@ class BranchOut(_Response):
     writer: str | None = None
     has_writes: bool = False
     created_at: datetime
+    protected: bool = False
+    expires: datetime | None = None  # when it goes, with its pgs
     redo_lag_bytes: int | None = None  # committed WAL that is not in a layer yet
     redo: str | None = None  # "running", or the error of the last redo job
 

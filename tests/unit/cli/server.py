@@ -122,6 +122,9 @@ class FakeServer:
                 return [branch for branch in self.branches if branch["storage_name"] == name]
             case "GET", ["storages", _, "branches", _, "log"]:
                 return self.log
+            case "GET", ["storages", storage, "branches", name]:
+                found = [one for one in self.branches if one["storage_name"] == storage]
+                return self._one({one["name"]: one for one in found}, name)
             case "GET", ["snapshots"]:
                 return self.snapshots
             case "GET" | "PUT", ["snapshots", storage, name]:

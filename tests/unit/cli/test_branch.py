@@ -134,3 +134,39 @@ def test_a_branch_without_a_log_is_an_empty_table_and_a_note(cli: Cli, server: F
     assert "nothing was committed" in cli("branch", "log", "main/main").err
     ran = cli("branch", "log", "main/main", "-o", "json")
     assert json.loads(ran.out) == server.log
+
+
+def test_marks_are_actions(cli: Cli, server: FakeServer) -> None:
+    server.branch("main", "b")
+    for line in ("protect b", "unprotect main/b", "expire b --ttl 2h", "expire b --never"):
+        assert cli("branch", *line.split()).code == 0
+    where = "/storages/main/branches/b/actions"
+    assert [(called[1], called[3]) for called in server.changes()] == [
+        (where, {"action": "protect"}),
+        (where, {"action": "unprotect"}),
+        (where, {"action": "expire", "ttl": "2h"}),
+        (where, {"action": "expire", "ttl": None}),
+    ]
+
+
+@pytest.mark.parametrize("line", ["expire b", "expire b --ttl 2h --never", "expire b --ttl 2w"])
+def test_a_branch_expires_after_a_time_or_never(cli: Cli, server: FakeServer, line: str) -> None:
+    assert cli("branch", *line.split()).code == 2
+    assert server.changes() == []
+
+
+def test_a_branch_is_made_to_expire(cli: Cli, server: FakeServer) -> None:
+    assert cli("branch", "create", "b", "--from", "main", "--ttl", "2w").code == 2
+    assert cli("branch", "create", "b", "--from", "main", "--ttl", "2h").code == 0
+    assert server.changes()[0][3]["ttl"] == "2h"
+
+
+def test_a_protected_branch_keeps_its_pgs_when_it_is_not_deleted(cli: Cli, server: FakeServer) -> None:
+    server.branch("main", "b")
+    server.branches[-1]["protected"] = True
+    server.pg("a")
+    server.pgs["a"]["branch"] = "b"
+    ran = cli("branch", "delete", "b")
+    assert ran.code == 4
+    assert "branch unprotect b" in ran.err
+    assert server.changes() == []

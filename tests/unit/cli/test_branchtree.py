@@ -37,7 +37,21 @@ def test_a_row_says_where_it_starts_and_what_it_takes() -> None:
     )
     rows = [row, row | {"name": "b", "snapshot": "init"}]
     lines = render.as_table(*branchtree.rows(rows, NOW)).splitlines()
-    assert lines[1].split() == ["main", "a", "main", "0/1A2B", "-", "-", "3.0", "MiB", "1.5", "KiB", "3", "h"]
+    assert lines[1].split() == [
+        "main",
+        "a",
+        "main",
+        "0/1A2B",
+        "-",
+        "-",
+        "3.0",
+        "MiB",
+        "1.5",
+        "KiB",
+        "3",
+        "h",
+        "-",
+    ]
     assert lines[2].split()[3] == "init"
 
 
@@ -53,3 +67,15 @@ def test_a_branch_that_is_its_own_parent_ends_no_loop() -> None:
 )  # fmt: skip
 def test_an_age_has_one_unit(seconds: float, text: str) -> None:
     assert render.age(seconds) == text
+
+
+def test_a_row_says_how_long_it_is_there() -> None:
+    rows = [
+        branch("a", protected=True, expires="2026-11-28T14:30:00Z"),
+        branch("b", expires="2026-11-28T14:30:00Z"),
+        branch("c", expires="2026-11-28T11:59:00Z"),
+        branch("d"),
+    ]
+    lines = render.as_table(*branchtree.rows(rows, NOW)).splitlines()
+    ends = ["KEPT", "  protected", "  for 2 h", "  its time is over", "  -"]
+    assert [line.endswith(end) for line, end in zip(lines, ends, strict=True)] == [True] * 5
