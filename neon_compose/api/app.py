@@ -18,6 +18,7 @@ from neon_compose.api import events, metered, pgs, problems, snapshots, stack, s
 from neon_compose.api.deps import known_query
 from neon_compose.api.guard import Guard
 from neon_compose.controller import stack as whole
+from neon_compose.controller.expiring import Sweeper
 from neon_compose.controller.recorder import Recorder
 from neon_compose.controller.reviving import Reviver
 from neon_compose.controller.site import REQUESTS, Site
@@ -40,17 +41,19 @@ def create_app(site: Site, hosts: frozenset[str] = frozenset(), *, owns_stack: b
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = REQUESTS
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REQUESTS))
-        reviver = Reviver(site)
+        reviver, sweeper = Reviver(site), Sweeper(site)
         recorder = Recorder(site.engine, site.stack, site.events, reviver.tell)
         recorder.start()
         if owns_stack:
             reviver.start()
+            sweeper.start()
             site.workers.submit(whole.bring_back, site)
         else:
             site.ready.set()
         yield
         if owns_stack:
             reviver.close()
+            sweeper.close()
             log.info("stopping the stack")
             await asyncio.to_thread(_stop, site)
         recorder.close()

@@ -62,7 +62,7 @@ def findings(site: Site) -> FindingsOut:
     busy = frozenset(name for name in names if site.locks.work_on(name))
     at = now()
     sight = Sight(snap, answers, keeping.statuses(site, snap), damaged, foreign, busy)
-    found = [*examine(sight, at), *_of_bring_up(site.failures)]
+    found = [*examine(sight, at), *_of_overdue(site.overdue), *_of_bring_up(site.failures)]
     told: dict[tuple[Trouble, str], FindingOut] = {}
     for kind, name, how in found:  # what was seen just now says more than what the bring-up said of it
         words = words_of(kind, site.stack, name)
@@ -182,6 +182,11 @@ def _of_wanted(sight: Sight, name: str, seen: Container | None) -> Iterator[Foun
             yield Trouble.CONTAINER_GONE, name, f'container "{name}" is gone'
     elif not seen.running and seen.state is not ContainerState.PAUSED:
         yield Trouble.CONTAINER_ENDED, name, f'container "{name}" is {seen.state}'
+
+
+def _of_overdue(overdue: Mapping[str, str]) -> Iterator[Found]:
+    for name, why in sorted(overdue.items()):
+        yield Trouble.BRANCH_OVERDUE, name, f'the time of branch "{name}" is over: {why}'.rstrip(".")
 
 
 def _of_bring_up(failures: list[dict[str, object]]) -> Iterator[Found]:

@@ -54,6 +54,7 @@ class Site:
     ready: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)  # of the last bring-up, for /status
     failures: list[dict[str, Any]] = field(default_factory=list)  # the same as problem documents
+    overdue: dict[str, str] = field(default_factory=dict)  # expired branches that stay -> why
     events: EventLog = field(default_factory=EventLog)
     reserved_ports: set[int] = field(default_factory=set)
     ports_mutex: threading.Lock = field(default_factory=threading.Lock)

@@ -46,6 +46,8 @@ class Trouble(StrEnum):
     SAFEKEEPER_SILENT = "safekeeper_silent"
     WAL_LOST = "wal_lost"
     WAL_NOT_RECEIVED = "wal_not_received"
+    # branches
+    BRANCH_OVERDUE = "branch_overdue"
     # pgs
     DATA_DOUBTFUL = "data_doubtful"
     DATA_LOST = "data_lost"
@@ -206,6 +208,11 @@ WORDS: Mapping[Trouble, Words] = {
         "The machine went down before its new files were known to be on disk, so they can't be trusted. "
         "Without writes of its own it is laid out again when it starts; with some, you are asked.",
         "neon-compose pg start {name} says which of the two it is, and what can be done.",
+    ),
+    Trouble.BRANCH_OVERDUE: Words(
+        "It goes by itself as soon as nothing needs it; until then it is as before.",
+        "Delete what needs it, or have it stay: neon-compose branch expire {name} --never",
+        wrong=False,
     ),
     Trouble.DATA_LOST: Words(
         "What it had written since its branch began was in a volume that is gone. The branch is there.",

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from neon_compose.controller import diagnose, pgs, storages
+from neon_compose.controller import branches, diagnose, expiring, pgs, storages
 from neon_compose.controller import stack as whole
 from neon_compose.controller.desired import StorageDoc
 from neon_compose.controller.diagnose import OF_CODES
@@ -119,6 +119,14 @@ def fail_to_bring_up(error: NeonError) -> Bring:
     return bring
 
 
+def outlive_its_time(fixture: Fixture, _: pytest.MonkeyPatch) -> None:
+    for name, source in (("old", "shop@init"), ("child", "shop/old")):
+        branches.put(fixture.site, "shop", name, source)
+    store = fixture.pageservers.store("shop")
+    store.expires["old"] = now() - timedelta(seconds=1)
+    expiring.sweep(fixture.site)
+
+
 SCENES: dict[Trouble, Bring] = {
     Trouble.NAME_TAKEN: take_its_name,
     Trouble.CONTAINER_PAUSED: lambda fixture, _: fixture.engine.pause(COMPUTE),
@@ -136,6 +144,7 @@ SCENES: dict[Trouble, Bring] = {
     Trouble.SAFEKEEPER_SILENT: hang_the_safekeeper,
     Trouble.WAL_LOST: lambda fixture, _: fixture.engine.vols.pop(KEEPER) and None,
     Trouble.WAL_NOT_RECEIVED: receive_nothing,
+    Trouble.BRANCH_OVERDUE: outlive_its_time,
     Trouble.DATA_DOUBTFUL: status_says(doubtful=True),
     Trouble.DATA_LOST: fail_to_bring_up(Conflict("it is gone", code="data_lost")),
     Trouble.DATA_UNCLAIMED: fail_to_bring_up(Conflict("not named", code="unclaimed")),
