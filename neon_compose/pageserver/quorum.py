@@ -199,12 +199,25 @@ class Quorum:
         self._ask(lambda one: one.commit(manifest.branch_id, term, commit), hosts)
 
     def commit(self, manifest: Manifest) -> Lsn | None:
-        """The commit LSN of the decided term; None before a majority adopted one, or while it is away."""
+        """The commit LSN of the decided term, as far as those that answer can tell; None if too few do.
+
+        A member that promised a later term still has what it flushed in this one; one that hasn't adopted it
+        yet has what it begins with, or will: before that, nothing of it was acknowledged.
+        """
         register = manifest.register
         if register is None or not register.decided.history.starts:
             return None
-        reports = [one.report() for _, one in self.statuses(manifest)]
-        return terms.commit_lsn(register.decided, [one for one in reports if one])
+        decided = register.decided
+        last = decided.history.last
+        flushed = [
+            Lsn.parse(one.flushed) if one.term == last.term else last.start
+            for _, one in self.statuses(manifest)
+            if UUID(one.identity) in decided.seats and one.term <= last.term
+        ]
+        needed = terms.majority(decided.seats)
+        if len(flushed) < needed:
+            return None
+        return max(last.start, sorted(flushed, reverse=True)[needed - 1])
 
     def statuses(self, manifest: Manifest) -> list[tuple[str, wire.BranchStatus]]:
         """What the safekeepers that answer say of the branch, by host."""

@@ -201,3 +201,34 @@ def test_a_data_directory_that_a_server_runs_on_stays(world: World) -> None:
         world.computes.discard_cache(world.claims, "one")
     assert caught.value.code == "running"
     assert world.generations.ids("one") == [generation]
+
+
+def test_what_is_committed_is_known_while_another_start_is_under_way(world: World) -> None:
+    """A branch of it may be asked for right then."""
+    world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
+    keeper, before = world.safekeepers["safekeeper-1"], branch(world)
+    end = keeper.arrive(before.branch_id, b"x" * 800)
+    world.lose("one")
+    world.prepare("one", "one", durability=Durability.QUORUM)
+    assert world.quorum.commit(branch(world)) == end  # claimed
+    keeper.promise(before.branch_id, 2)
+    assert world.quorum.commit(branch(world)) == end  # promised
+    keeper.adopt = lambda *_: keeper.branch(before.branch_id)  # type: ignore[method-assign]
+    world.quorum.decide(branch(world))
+    assert term(world) == 2
+    assert world.quorum.commit(branch(world)) == end  # decided
+
+
+def test_what_too_few_safekeepers_say_is_no_commit_lsn(tmp_path: Path) -> None:
+    world = World(tmp_path, safekeepers=FakeSafekeepers(3))
+    world.up("one", "one", from_branch="main", durability=Durability.QUORUM)
+    manifest = branch(world)
+    ends = [
+        keeper.arrive(manifest.branch_id, b"x" * size)
+        for keeper, size in zip(world.safekeepers.values(), (80, 160, 240), strict=True)
+    ]
+    assert world.quorum.commit(manifest) == ends[1]
+    world.safekeepers["safekeeper-1"].down = True
+    assert world.quorum.commit(manifest) == ends[1]
+    world.safekeepers["safekeeper-2"].down = True
+    assert world.quorum.commit(manifest) is None
