@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import cache
 
 import pytest
@@ -20,3 +21,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("REQUIRE_DOCKER") == "1":
             pytest.fail("REQUIRE_DOCKER=1, and no Docker engine answers", pytrace=False)
         pytest.skip("no Docker engine answers")
+
+
+def pytest_configure() -> None:
+    """A shell that starts us in the background has us ignore SIGINT, and all we start inherits it: programs
+    under test would not end on Ctrl-C. A handler of ours isn't inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
