@@ -26,6 +26,7 @@ from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.postgres.versions import Version
+from neon_compose.wait import Deadline, until
 from neon_compose.wire import ndjson
 from neon_compose.wire.pageserver_client import PageserverClient
 from tests.serving import Switch
@@ -183,6 +184,7 @@ def test_sizes_are_of_what_a_branch_does_not_share(client: PageserverClient, wor
     assert sizes["main"] > 0
     assert sizes["b"] == 0
     world.up("try1", "b")
+    until("its marker", lambda: not client.compute("try1").settling, Deadline.after(30))
     sizes = {one.name: one.own_bytes for one in client.sizes()}
     assert sizes["b"] == client.compute("try1").own_bytes
 
