@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from neon_compose.controller.clients import Clients
-from neon_compose.wire.safekeeper import PORT, SafekeeperStatus
-from neon_compose.wire.safekeeper_client import SafekeeperClient
+from neon_compose.wire.safekeeper import SafekeeperStatus
+from neon_compose.wire.safekeeper_client import SafekeeperClient, address
 
 
 class Safekeeper(Protocol):
@@ -25,4 +25,4 @@ Safekeepers = Clients[Safekeeper]
 
 def over_http(internal_token: str) -> Safekeepers:
     """Real ones."""
-    return Safekeepers(lambda address: SafekeeperClient(f"http://{address}:{PORT}", internal_token))
+    return Safekeepers(lambda host: SafekeeperClient(address(host), internal_token))

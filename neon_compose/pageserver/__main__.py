@@ -53,9 +53,8 @@ from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import keepalive
 from neon_compose.wire.pageserver import PORT
-from neon_compose.wire.safekeeper import PORT as SAFEKEEPER_PORT
 from neon_compose.wire.safekeeper import ReceiverRequest
-from neon_compose.wire.safekeeper_client import SafekeeperClient
+from neon_compose.wire.safekeeper_client import SafekeeperClient, address
 
 _log = log.get(__name__)
 
@@ -96,7 +95,7 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
 def _safekeepers(token: str) -> list[tuple[str, Safekeeper]]:
     """By host name, in the order of their seats."""
     hosts = [host for host in settings.text("NEON_SAFEKEEPERS", "").split(",") if host]
-    return [(host, SafekeeperClient(f"http://{host}:{SAFEKEEPER_PORT}", token)) for host in hosts]
+    return [(host, SafekeeperClient(address(host), token)) for host in hosts]
 
 
 @dataclass(frozen=True)

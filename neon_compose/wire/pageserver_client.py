@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.chronicle import BranchLog
+from neon_compose.wire.component_client import ComponentClient
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
@@ -42,7 +42,6 @@ from neon_compose.wire.pageserver import (
     SnapshotRequest,
     StorageStatus,
 )
-from neon_compose.wire.replies import raise_problem, unreachable
 
 _CALL_S = 60.0
 _LOOK_S = 10.0  # for what only reads
@@ -57,37 +56,14 @@ _COMPUTES = TypeAdapter(list[ComputeStatus])
 _LEFTOVERS = TypeAdapter(list[Leftover])
 
 
-class PageserverClient:
-    """Calls to one pageserver; thread-safe, keeps its connections open. `transport` is the test seam."""
+class PageserverClient(ComponentClient):
+    """Calls to one pageserver."""
 
-    def __init__(self, base_url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
-            transport=transport,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> PageserverClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+    component = "pageserver"
+    call_s = _CALL_S
+    connect_s = _CONNECT_S
 
     # ---- the storage
-
-    def healthy(self) -> bool:
-        """Whether it answers; needs no token."""
-        try:
-            return self._http.get("/healthz", timeout=2.0).is_success
-        except httpx.HTTPError:
-            return False
 
     def status(self) -> StorageStatus:
         return StorageStatus.model_validate(self._look("/v1/status"))
@@ -244,15 +220,9 @@ class PageserverClient:
     def _send(
         self, method: str, path: str, body: BaseModel | None = None, timeout_s: float = _CALL_S
     ) -> httpx.Response:
-        timeout = httpx.Timeout(timeout_s, connect=_CONNECT_S)
         content = body.model_dump_json() if body is not None else None
         headers = {"Content-Type": "application/json"} if body is not None else None
-        try:
-            response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
-        except httpx.HTTPError as error:
-            raise unreachable("pageserver", self._http.base_url, error) from error
-        raise_problem(response)
-        return response
+        return self._request(method, path, timeout_s, content=content, headers=headers)
 
     def _stream(
         self,
@@ -265,18 +235,6 @@ class PageserverClient:
     ) -> Iterator[ndjson.Event]:
         content: Iterator[bytes] | str = body.model_dump_json() if body is not None else (chunks or iter(()))
         kind = "application/json" if body is not None else "application/octet-stream"
-        try:
-            with self._http.stream(
-                method,
-                path,
-                params=params,
-                content=content,
-                headers={"Content-Type": kind},
-                timeout=httpx.Timeout(None, connect=_CONNECT_S),
-            ) as response:
-                if response.is_error:
-                    response.read()
-                raise_problem(response)
-                yield from ndjson.decode(response.iter_lines())
-        except httpx.HTTPError as error:
-            raise unreachable("pageserver", self._http.base_url, error) from error
+        headers = {"Content-Type": kind}
+        with self._streaming(method, path, None, params=params, content=content, headers=headers) as response:
+            yield from ndjson.decode(response.iter_lines())

@@ -6,7 +6,6 @@ Nothing answering is `Unavailable`, no answer in time `TimedOut`. Every call may
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from neon_compose.errors import Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.terms.history import History
 from neon_compose.terms.members import Answer
-from neon_compose.wire.replies import raise_problem, unreachable
+from neon_compose.wire.component_client import ComponentClient
 from neon_compose.wire.safekeeper import (
     PORT,
     AdoptRequest,
@@ -33,7 +32,6 @@ from neon_compose.wire.safekeeper import (
     starts_of,
 )
 
-_WHAT = "safekeeper"
 _CALL_S = 60.0  # a promise kills a receiver, settles its segment and walks it
 _LOOK_S = 10.0  # for what only reads
 _COPY_S = 600.0  # adopting copies what is missing from peers
@@ -41,41 +39,18 @@ _CONNECT_S = 2.0  # one that is down must not hold up a majority of others
 
 
 def address(host: str) -> str:
-    """The base URL of the safekeeper that has this name in the stack's network."""
+    """The base URL of the safekeeper that has this name or address in the stack's network."""
     return f"http://{host}:{PORT}"
 
 
-class SafekeeperClient:
-    """Calls to one safekeeper; thread-safe, keeps its connections open. `transport` is the test seam."""
+class SafekeeperClient(ComponentClient):
+    """Calls to one safekeeper."""
 
-    def __init__(self, base_url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
-            transport=transport,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> SafekeeperClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+    component = "safekeeper"
+    call_s = _CALL_S
+    connect_s = _CONNECT_S
 
     # ---- looking
-
-    def healthy(self) -> bool:
-        """Whether it answers; needs no token."""
-        try:
-            return self._http.get("/healthz", timeout=2.0).is_success
-        except httpx.HTTPError:
-            return False
 
     def status(self) -> SafekeeperStatus:
         return SafekeeperStatus.model_validate(self._send("GET", "/status", timeout_s=_LOOK_S).json())
@@ -89,16 +64,10 @@ class SafekeeperClient:
         the first piece is."""
         params = {"start": str(start), "end": str(end)}
         left = end.value - start.value
-        try:
-            with self._http.stream("GET", f"/v1{_path(branch)}/wal", params=params) as response:
-                if response.is_error:
-                    response.read()
-                raise_problem(response)
-                for piece in response.iter_raw():
-                    left -= len(piece)
-                    yield piece
-        except httpx.HTTPError as error:
-            raise unreachable(_WHAT, self._http.base_url, error) from error
+        with self._streaming("GET", f"/v1{_path(branch)}/wal", _CALL_S, params=params) as response:
+            for piece in response.iter_raw():
+                left -= len(piece)
+                yield piece
         if left:
             raise Unavailable(f"the safekeeper at {self._http.base_url} gave {left} bytes of WAL too few")
 
@@ -155,19 +124,9 @@ class SafekeeperClient:
     ) -> httpx.Response:
         if isinstance(body, BaseModel):
             body = body.model_dump(mode="json")
-        try:
-            response = self._http.request(
-                method,
-                f"/v1{path}",
-                content=body if isinstance(body, bytes) else None,
-                json=body if isinstance(body, dict) else None,
-                params=params,
-                timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
-            )
-        except httpx.HTTPError as error:
-            raise unreachable(_WHAT, self._http.base_url, error) from error
-        raise_problem(response)
-        return response
+        content = body if isinstance(body, bytes) else None
+        plain = body if isinstance(body, dict) else None
+        return self._request(method, f"/v1{path}", timeout_s, content=content, json=plain, params=params)
 
 
 def _path(branch: UUID) -> str:
