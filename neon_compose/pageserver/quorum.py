@@ -29,7 +29,7 @@ from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.terms import register as terms
 from neon_compose.terms.history import History, Log
-from neon_compose.terms.members import Answer, Member
+from neon_compose.terms.members import Answer, Member, Report
 from neon_compose.terms.names import standby_name
 from neon_compose.terms.register import Register
 from neon_compose.wire import safekeeper as wire
@@ -184,9 +184,9 @@ class Quorum:
 
     def receive(
         self, manifest: Manifest, request: wire.ReceiverRequest, hosts: Sequence[str] | None = None
-    ) -> int:
-        """Have the members, or those on `hosts`, receive from the primary; how many will."""
-        return len(self._ask(lambda one: one.receive(manifest.branch_id, request), hosts))
+    ) -> None:
+        """Have the members, or those on `hosts`, receive from the primary."""
+        self._ask(lambda one: one.receive(manifest.branch_id, request), hosts)
 
     def rejoin(self, manifest: Manifest, host: str, seen: Mapping[str, wire.BranchStatus]) -> None:
         """Have the member on `host` adopt the decided term that it missed, from others that were `seen`."""
@@ -207,17 +207,15 @@ class Quorum:
         register = manifest.register
         if register is None or not register.decided.history.starts:
             return None
-        decided = register.decided
-        last = decided.history.last
-        flushed = [
-            Lsn.parse(one.flushed) if one.term == last.term else last.start
+        last = register.decided.history.last
+        reports = [
+            Report(UUID(one.identity), last.term, max(last.start, Lsn.parse(one.flushed)))
+            if one.term == last.term
+            else Report(UUID(one.identity), last.term, last.start)
             for _, one in self.statuses(manifest)
-            if UUID(one.identity) in decided.seats and one.term <= last.term
+            if one.term <= last.term
         ]
-        needed = terms.majority(decided.seats)
-        if len(flushed) < needed:
-            return None
-        return max(last.start, sorted(flushed, reverse=True)[needed - 1])
+        return terms.commit_lsn(register.decided, reports)
 
     def statuses(self, manifest: Manifest) -> list[tuple[str, wire.BranchStatus]]:
         """What the safekeepers that answer say of the branch, by host."""

@@ -161,10 +161,6 @@ class BranchWal:
         folder = self.upto(manifest, start).folder
         return folder.read(folder.number(start))[:inside]
 
-    def forget(self, branch_id: UUID) -> None:
-        """The branch is deleted."""
-        self._views.pop(branch_id, None)
-
     def _commit(self, manifest: Manifest) -> Lsn | None:
         """None if no term ever was."""
         register = manifest.register
