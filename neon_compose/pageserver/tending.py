@@ -65,29 +65,21 @@ class Tending:
     def tend_all(self) -> None:
         """Once over all branches that have a decided term. One call per safekeeper, if all is well."""
         seen = self._quorum.all_statuses()
-        self._forget(seen)
-        for manifest in self._with_terms():  # read after what was seen: a newer term shows as a seat to tend
+        branches = manifests.list_branches(self._store)  # after what was seen: a newer term shows as a seat
+        self._forget(seen, {one.branch_id for one in branches})
+        for manifest in filter(_stands, branches):
             found = {host: of[manifest.branch_id] for host, of in seen.items() if manifest.branch_id in of}
             try:
                 self._tend(manifest, found)
             except NeonError as error:
                 _log.warning("%s is not tended: %s (%s)", manifest.name, error.message, error.detail)
 
-    def _forget(self, seen: dict[str, dict[UUID, BranchStatus]]) -> None:
+    def _forget(self, seen: dict[str, dict[UUID, BranchStatus]], known: set[UUID]) -> None:
         """Deleted branches' WAL goes too. Only what a tombstone of this storage names: other storages have
         WAL on the same safekeepers."""
-        kept = {branch_id for of in seen.values() for branch_id in of}
-        for branch_id in kept & manifests.buried_branches(self._store) if kept else ():
+        others = {branch_id for of in seen.values() for branch_id in of} - known
+        for branch_id in others & manifests.buried_branches(self._store) if others else ():
             self._quorum.forget(branch_id)
-
-    def _with_terms(self) -> list[Manifest]:
-        """Those whose decided term is the last one claimed; else a start is under way."""
-        found = []
-        for one in manifests.list_branches(self._store):
-            register = one.register
-            if register and register.claimed.term == register.decided.history.last.term:
-                found.append(one)
-        return found
 
     def _tend(self, manifest: Manifest, seen: Seen) -> None:
         assert manifest.register is not None
@@ -108,3 +100,9 @@ class Tending:
         if commit is not None:
             hosts = [host for host, one in seen.items() if Lsn.parse(one.committed) < commit]
             self._quorum.tell(manifest, term, commit, hosts)
+
+
+def _stands(manifest: Manifest) -> bool:
+    """Whether the last term that was claimed is decided; else a start is under way, or there is no term."""
+    register = manifest.register
+    return register is not None and register.claimed.term == register.decided.history.last.term
