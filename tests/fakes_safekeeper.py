@@ -26,6 +26,7 @@ from neon_compose.wire.safekeeper import (
     Peer,
     ReceiverRequest,
     SafekeeperStatus,
+    history_of,
     starts_of,
 )
 
@@ -111,17 +112,19 @@ class FakeSafekeeper:
         oldest = Lsn.parse(query.oldest)
         if len(before) != oldest.value % query.segment_size:
             raise Invalid(f"{len(before)} bytes are not the segment's WAL up to {oldest}")
+        history = history_of(query.starts())
+        wanted = Member(self.identity, query.promised, history, oldest, oldest, counts_from=query.counts_from)
         with self._lock:
-            if branch not in self.branches:
-                member = Member(
-                    self.identity, query.promised, History(), oldest, oldest, counts_from=query.counts_from
-                )
+            there = self.branches.get(branch)
+            made = wanted
+            if there is not None:
+                made = members.installed(there.member, wanted) if history.starts else None
+            if made is not None:
                 begin = Lsn(oldest.value - len(before))
                 self.branches[branch] = _Branch(
-                    member, query.segment_size, query.timeline, begin, bytearray(before)
+                    made, query.segment_size, query.timeline, begin, bytearray(before)
                 )
-            elif not self.branches[branch].member.history.starts:
-                there = self.branches[branch]
+            elif there is not None and not there.member.history.starts:
                 there.member = replace(
                     there.member,
                     promised=max(there.member.promised, query.promised),

@@ -152,6 +152,14 @@ class WalRange:
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """No compute of the decided `term` runs, and the WAL archive has all it wrote, up to `end`."""
+
+    term: int
+    end: Lsn
+
+
+@dataclass(frozen=True)
 class Manifest:
     branch_id: UUID
     name: str
@@ -171,11 +179,18 @@ class Manifest:
     protected: bool = False  # neither deleted nor restored nor refreshed
     expires: datetime | None = None  # when it is to be deleted
     durable: bool = False  # safekeepers have all that its writer acknowledged: the data directory is a cache
+    sealed: Sealed | None = None  # taken back before a compute goes on in that term
     format: int = FORMAT
 
     @property
     def tip(self) -> UUID:
         return self.layers[-1]
+
+    @property
+    def rests_at(self) -> Lsn | None:
+        """The end of its WAL, if it is sealed there: then its safekeepers aren't needed to open it."""
+        decided = self.register.decided.history.last.term if self.register else 0
+        return self.sealed.end if self.sealed is not None and self.sealed.term == decided > 0 else None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.app import make_app
+from neon_compose.pageserver.archive import Archive
+from neon_compose.pageserver.archiving import Archiving
 from neon_compose.pageserver.birth import Birth, MakeCluster
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.chronicle import Chronicle
@@ -43,6 +45,7 @@ from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import WalToReplay
 from neon_compose.pageserver.restoring import Restoring
+from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
@@ -131,7 +134,10 @@ def make_service(
     quorum = Quorum(store, safekeepers)
     seats = quorum.seats
     scan = WriteScan(version)
-    branch_wal = BranchWal(store, tips, quorum, version, wal)
+    archive = Archive(store, scratch)
+    branch_wal = BranchWal(store, tips, quorum, archive, version, wal)
+    ages = Ages(store)
+    seeds = Seeds(tips, ages, branch_wal, archive)
     around = Surroundings(
         store=store,
         generations=generations,
@@ -140,11 +146,11 @@ def make_service(
         scan=scan,
         version=version,
         boot=boot,
-        primaries=Primaries(store, tips, quorum, branch_wal, scan, generations),
+        primaries=Primaries(store, tips, quorum, branch_wal, scan, generations, seeds),
         session=outside.session,
     )
     computes = Computes(around)
-    ages = Ages(store)
+    archiving = Archiving(store, branch_wal, archive, computes.resting)
     job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
     replayed = outside.wal or (branch_wal if seats else None)
     redo = redo_jobs(store, tips, ages, generations, work, job, replayed)
@@ -171,7 +177,8 @@ def make_service(
         chronicle=Chronicle(moments, records),
         sizes=Sizes(store, computes.writer_own_bytes),
         redo=redo,
-        tending=Tending(store, quorum, receiving) if seats else None,
+        tending=Tending(store, quorum, receiving, seeds, archiving) if seats else None,
+        archiving=archiving if seats else None,
         known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),
     )

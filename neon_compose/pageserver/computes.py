@@ -66,6 +66,7 @@ class Computes:
         self._around = around
         self._locks = NamedLocks()
         self._starts: defaultdict[str, int] = defaultdict(int)  # a new layout ends an older wait in `open`
+        self._starting: set[str] = set()  # prepared, and not open yet
 
     def prepare(
         self,
@@ -79,6 +80,7 @@ class Computes:
         """See `Claims.claim` and `Primaries.prepare`; the answer has all a container needs."""
         primaries = self._around.primaries
         with self._locks.hold(pg):
+            self._starting.add(pg)
             claimed = claims.claim(pg, branch, from_branch, moment)
             record = primaries.prepare(claimed.generation, claimed.record, durability)
             own = primaries.settings(record, durability)
@@ -171,6 +173,7 @@ class Computes:
         self._around.primaries.received(session, record, storage.admin_password)
         self._write_record(generation, record.at(Stage.OPENED))
         gate.let_clients_in(session, generation.paths, found)
+        self._starting.discard(generation.pg)
         return found, record
 
     def _expected(self, generation: Generation, record: Record, storage: StorageDoc) -> gate.Expected:
@@ -282,6 +285,7 @@ class Computes:
             self._starts[pg] += 1
             claims.release(pg)
             self._around.generations.discard_all(pg)
+            self._starting.discard(pg)
 
     def discard_cache(self, claims: Claims, pg: str) -> None:
         """Remove the pg's data; it keeps its branch, and its next start lays it out anew. Repeat is success.
@@ -324,6 +328,20 @@ class Computes:
         with self._locks.hold(pg), self._nobody_else(pg):
             self._starts[pg] += 1
             yield
+
+    @contextmanager
+    def resting(self, writer: Writer | None) -> Iterator[bool]:
+        """Whether no server runs on the data of `writer`'s pg, nor is about to; none is made ready then."""
+        if writer is None:
+            yield True
+            return
+        with self._locks.hold(writer.pg), ExitStack() as held:
+            try:
+                held.enter_context(self._nobody_else(writer.pg))
+            except Conflict:
+                yield False
+                return
+            yield writer.pg not in self._starting
 
     @contextmanager
     def _nobody_else(self, pg: str) -> Iterator[None]:

@@ -32,7 +32,8 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.generations import Generation, Generations, may_have_writes
-from neon_compose.pageserver.quorum import Quorum, Seed
+from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.server import ADMIN
@@ -64,14 +65,16 @@ class Primaries:
     wal: BranchWal
     scan: WriteScan
     generations: Generations
+    seeds: Seeds
 
     def prepare(self, generation: Generation, record: Record, durability: Durability) -> Record:
         """The record of a compute about to start; with a term of its own if it is to be laid out."""
         branch_id = UUID(record.branch_id)
         manifest = manifests.read_manifest(self.store, branch_id)
         if record.stage >= Stage.LAID_OUT and self._goes_on(manifest, generation, record):
-            if durability is not Durability.QUORUM:
-                self._set_durable(manifest, durable=False)
+            durable = manifest.durable and durability is Durability.QUORUM
+            if durable != manifest.durable or manifest.sealed:
+                self._goes_on_in_its_term(manifest, durable=durable)
             return record
         layers = tuple(map(str, manifest.layers))
         record = replace(record, stage=Stage.PREPARED, term=0, tip=layers[-1], layers=layers)
@@ -80,7 +83,7 @@ class Primaries:
             _refuse_without_safekeepers(manifest, durability)
             return record
         durable = durability is Durability.QUORUM
-        manifest = self.quorum.claim(branch_id, lambda: self._seed(manifest), durable=durable)
+        manifest = self.quorum.claim(branch_id, self.seeds.of, durable=durable)
         assert manifest.register is not None
         record = replace(record, term=manifest.register.claimed.term)
         records.write(generation.paths.record, record)
@@ -112,12 +115,6 @@ class Primaries:
                 return False
         except Conflict:
             return True
-
-    def _seed(self, manifest: Manifest) -> Seed:
-        control = self.tips.get(manifest.layers).control
-        return Seed(
-            self.wal.start(manifest), self.wal.head(manifest), control.timeline, control.wal_segment_size
-        )
 
     def settings(self, record: Record, durability: Durability) -> dict[str, str]:
         """What goes on the command line for it: who it is, and whom its commits wait for."""
@@ -179,6 +176,11 @@ class Primaries:
         if record is None or record.stage is not Stage.OPENED or record.term != register.claimed.term:
             return None
         return _request(record, password)
+
+    def _goes_on_in_its_term(self, manifest: Manifest, *, durable: bool) -> None:
+        manifests.update_manifest(
+            self.store, manifest.branch_id, lambda found: replace(found, durable=durable, sealed=None)
+        )
 
     def _set_durable(self, manifest: Manifest, *, durable: bool) -> None:
         manifests.update_manifest(

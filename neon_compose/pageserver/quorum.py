@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from neon_compose import log
@@ -49,18 +49,32 @@ class Safekeeper(Protocol):
     def adopt(self, branch: UUID, history: History, peers: Sequence[wire.Peer]) -> wire.BranchStatus: ...
     def receive(self, branch: UUID, request: wire.ReceiverRequest) -> wire.BranchStatus: ...
     def commit(self, branch: UUID, term: int, lsn: Lsn) -> None: ...
+    def trim(self, branch: UUID, needed: Lsn) -> wire.BranchStatus: ...
     def wal(self, branch: UUID, start: Lsn, end: Lsn) -> Iterator[bytes]: ...
     def delete(self, branch: UUID) -> None: ...
 
 
 @dataclass(frozen=True)
 class Seed:
-    """What an empty volume is given: where the branch's own WAL begins, and its segment up to there."""
+    """What an empty volume is given: where the branch's WAL is to begin, and its segment up to there; the
+    history that ends there, for one that comes in place of safekeepers that are gone."""
 
     oldest: Lsn
     before: bytes
     timeline: int
     segment_size: int
+    history: History | None = None
+
+
+Seeding = Callable[[Manifest, Register], Seed]  # of a branch, whose register is about to be that
+
+
+class Holder(NamedTuple):
+    """A safekeeper that has WAL from the segment of `oldest` on."""
+
+    host: str
+    safekeeper: Safekeeper
+    oldest: Lsn
 
 
 class Quorum:
@@ -92,13 +106,18 @@ class Quorum:
 
     # ---- a new term
 
-    def claim(self, branch_id: UUID, seed: Callable[[], Seed], *, durable: bool) -> Manifest:
+    def claim(self, branch_id: UUID, seed: Seeding, *, durable: bool) -> Manifest:
         """Claim the next term of the branch for the caller; the manifest that says so. `durable`: all commits
-        of that term will wait for a majority."""
+        of that term will wait for a majority.
+
+        A sealed branch does without its safekeepers, if they are gone or the stack has more or fewer now.
+        """
         for _ in range(_TRIES):
             manifest = manifests.read_manifest(self._store, branch_id)
             before = manifest.register
             register = before or terms.new_register(self.seats)
+            if manifest.rests_at is not None and self._is_deserted(register):
+                register = terms.reseated(register, self.seats)
             wanted = terms.claim(self._enrolled(manifest, register, seed))
             try:
                 return manifests.update_manifest(self._store, branch_id, _swapped(before, wanted, durable))
@@ -107,21 +126,29 @@ class Quorum:
                     raise
         raise Unavailable(f'branch "{manifest.name}" changes too often', code="contended")
 
-    def _enrolled(self, manifest: Manifest, register: Register, seed: Callable[[], Seed]) -> Register:
+    def _is_deserted(self, register: Register) -> bool:
+        """Whether those that sit there can't be what the stack has, or too few of them answer."""
+        if len(register.seats) != self.seats:
+            return True
+        lacking = len(self._without_seat(register))
+        answering = len(self._beside(self._identity, list(self._hosts)))
+        return answering - lacking < terms.majority(register.seats)
+
+    def _enrolled(self, manifest: Manifest, register: Register, seed: Seeding) -> Register:
         """With every safekeeper that answers and has no seat in its place. Members are durable before they
         are in the manifest; each is the same whichever of the others come too."""
         lacking = self._without_seat(register)
         if lacking:
-            planted = seed()
+            planted = seed(manifest, register)
             members = {
-                host: terms.enrol(register, seat, identity, planted.oldest)[1]
+                host: terms.enrol(register, seat, identity, planted.oldest, planted.history)[1]
                 for host, (seat, identity) in lacking.items()
             }
             enrolled = self._beside(
                 lambda host: self._plant(host, manifest.branch_id, members[host], planted), list(lacking)
             )
             for host, _ in enrolled:
-                register, _ = terms.enrol(register, *lacking[host], planted.oldest)
+                register, _ = terms.enrol(register, *lacking[host], planted.oldest, planted.history)
         seated, needed = sum(one is not None for one in register.seats), terms.majority(register.seats)
         if seated < needed:
             raise Unavailable(
@@ -215,7 +242,18 @@ class Quorum:
             for _, one in self.statuses(manifest)
             if one.term <= last.term
         ]
-        return terms.commit_lsn(register.decided, reports)
+        return terms.commit_lsn(register.decided, reports, manifest.rests_at)
+
+    def install(self, manifest: Manifest, host: str, seed: Seed, status: wire.BranchStatus) -> None:
+        """Have the member on `host`, whose WAL ends before what the others still have, go on from `seed`."""
+        oldest, history = seed.oldest, seed.history
+        assert history is not None
+        member = Member(UUID(status.identity), status.promised, history, oldest, oldest)
+        self._beside(lambda one: self._plant(one, manifest.branch_id, member, seed), [host])
+
+    def trim(self, branch_id: UUID, needed: Lsn, hosts: Sequence[str]) -> None:
+        """WAL before `needed` goes on `hosts`."""
+        self._ask(lambda one: one.trim(branch_id, needed), hosts)
 
     def statuses(self, manifest: Manifest) -> list[tuple[str, wire.BranchStatus]]:
         """What the safekeepers that answer say of the branch, by host."""
@@ -228,13 +266,13 @@ class Quorum:
             self._identities[host] = UUID(said.identity)
         return {host: {UUID(one.branch_id): one for one in said.branches} for host, said in answered}
 
-    def holders(self, manifest: Manifest, end: Lsn) -> list[tuple[str, Safekeeper]]:
+    def holders(self, manifest: Manifest, end: Lsn) -> list[Holder]:
         """The safekeepers that have the branch's WAL up to `end`, as its decided history means it."""
         history = _register(manifest).decided.history
         return [
-            (host, self._hosts[host])
+            Holder(host, self._hosts[host], Lsn.parse(one.oldest))
             for host, one in self.statuses(manifest)
-            if _log_of(one).shared_with(history) >= end
+            if log_of(one).shared_with(history) >= end
         ]
 
     def forget(self, branch_id: UUID) -> None:
@@ -262,7 +300,7 @@ class Quorum:
         return found
 
 
-def _log_of(one: wire.BranchStatus) -> Log:
+def log_of(one: wire.BranchStatus) -> Log:
     return Log(wire.history_of(one.history), Lsn.parse(one.flushed))
 
 

@@ -24,6 +24,7 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Cluster, Manifest, StorageDoc
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver import content, leftovers, restore
+from neon_compose.pageserver.archiving import Archiving
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.chronicle import Chronicle
@@ -47,6 +48,7 @@ from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
 _STOP_S = 10.0
+_ARCHIVE_S = 4.0  # of the ten seconds that Docker gives
 _VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
 
 
@@ -69,7 +71,8 @@ class Parts:
     chronicle: Chronicle
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
-    redo: RedoJobs | None = None  # as tending
+    archiving: Archiving | None = None  # as tending
+    redo: RedoJobs | None = None
 
 
 class Service:
@@ -269,14 +272,21 @@ class Service:
 
     def start(self) -> None:
         """What goes on by itself, while it serves."""
+        if self._parts.archiving is not None:
+            self._parts.archiving.start()
         if self._parts.tending is not None:
             self._parts.tending.start()
         if self._parts.redo is not None:
             self._parts.redo.start()
 
     def stop(self) -> None:
+        """What is committed by now is archived first: safekeepers may be removed next."""
         if self._parts.tending is not None:
             self._parts.tending.stop()
+            self._parts.tending.tend_once_more()
+        if self._parts.archiving is not None:
+            self._parts.archiving.stop()
+            self._parts.archiving.look(rest_s=0.0, deadline=wait.Deadline.after(_ARCHIVE_S))
         if self._parts.redo is not None:
             self._parts.redo.stop(wait.Deadline.after(_STOP_S))
 

@@ -19,8 +19,11 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
-from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.archiving import Archiving
+from neon_compose.pageserver.quorum import Quorum, log_of
+from neon_compose.pageserver.seeds import Seeds
 from neon_compose.terms import register as terms
+from neon_compose.terms.register import Decided
 from neon_compose.wire.safekeeper import BranchStatus, ReceiverRequest
 
 _log = log.get(__name__)
@@ -32,10 +35,14 @@ Seen = dict[str, BranchStatus]  # by host
 
 
 class Tending:
-    def __init__(self, store: ObjectStore, quorum: Quorum, receiving: Receiving) -> None:
+    def __init__(
+        self, store: ObjectStore, quorum: Quorum, receiving: Receiving, seeds: Seeds, archiving: Archiving
+    ) -> None:
         self._store = store
         self._quorum = quorum
         self._receiving = receiving
+        self._seeds = seeds
+        self._archiving = archiving
         self._ended = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tending", daemon=True)
@@ -57,10 +64,14 @@ class Tending:
             self._wake.clear()
             if self._ended.is_set():
                 return
-            try:
-                self.tend_all()
-            except NeonError as error:
-                _log.warning("safekeepers are not tended: %s (%s)", error.message, error.detail)
+            self.tend_once_more()
+
+    def tend_once_more(self) -> None:
+        """`tend_all`, come what may."""
+        try:
+            self.tend_all()
+        except NeonError as error:
+            _log.warning("safekeepers are not tended: %s (%s)", error.message, error.detail)
 
     def tend_all(self) -> None:
         """Once over all branches that have a decided term. One call per safekeeper, if all is well."""
@@ -86,9 +97,12 @@ class Tending:
         decided = manifest.register.decided
         term = decided.history.last.term
         request = self._receiving(manifest)
+        self._trim(manifest, seen)
         for host, status in seen.items():
             if UUID(status.identity) not in decided.seats or status.promised > term:
                 continue
+            if self._is_left_behind(decided, status, seen):
+                self._quorum.install(manifest, host, self._seeds.to_go_on(manifest), status)
             # The term, or WAL before it: a copy may have been cut off.
             lacks = status.term < term or status.report() is None
             if lacks or status.receiver == _WAL_GONE:
@@ -98,8 +112,28 @@ class Tending:
         reports = [one.report() for one in seen.values()]
         commit = terms.commit_lsn(decided, [one for one in reports if one])
         if commit is not None:
+            settled = all(one.flushed <= commit for one in reports if one)
+            self._archiving.hear(manifest.branch_id, commit, settled=settled)
             hosts = [host for host, one in seen.items() if Lsn.parse(one.committed) < commit]
             self._quorum.tell(manifest, term, commit, hosts)
+
+    def _trim(self, manifest: Manifest, seen: Seen) -> None:
+        """What is archived and covered by a layer goes, by whole segments."""
+        needed = self._seeds.needed(manifest)
+        size = self._seeds.wal.segment_size(manifest)
+        hosts = [
+            host
+            for host, one in seen.items()
+            if Lsn.parse(one.oldest).value // size < min(needed, Lsn.parse(one.committed)).value // size
+        ]
+        if hosts:
+            self._quorum.trim(manifest.branch_id, needed, hosts)
+
+    def _is_left_behind(self, decided: Decided, status: BranchStatus, seen: Seen) -> bool:
+        """Whether what a member lacks is trimmed on all others."""
+        others = [one for one in seen.values() if one is not status and UUID(one.identity) in decided.seats]
+        has = log_of(status).shared_with(decided.history)
+        return bool(others) and has < min(Lsn.parse(one.oldest) for one in others)
 
 
 def _stands(manifest: Manifest) -> bool:

@@ -1,12 +1,12 @@
-"""The WAL of branches, as the pageserver reads it: fetched from safekeepers, checked once, kept in /work/wal.
+"""The WAL of branches, as the pageserver reads it: fetched, checked once, kept in /work/wal.
 
 Owns one folder per branch, its *view*: the segments from the redo LSN of the layers it opens from up to what
 was asked for. A branch's own WAL begins at its start point; what comes before is its ancestors', the same
 segments. Everything in a view is committed or decided, so it never changes: only the last segment grows.
 
 A view is a cache: it isn't synced, and is emptied when the pageserver starts. What arrives is walked once
-(postgres/walk.py), from where the last walk ended. A damaged segment is taken from another safekeeper; if
-none has it whole the error names it.
+(postgres/walk.py), from where the last walk ended. It comes from safekeepers, and from the archive where
+they trimmed it. A damaged segment is taken from another place; if none has it whole the error names it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ import os
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from neon_compose import log
 from neon_compose.compute.layout import Tip, Tips
-from neon_compose.errors import Corrupt, NeonError, Unavailable
+from neon_compose.errors import Conflict, Corrupt, NeonError, Unavailable
 from neon_compose.layer.history import stack_for
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.ages import Ages
-from neon_compose.pageserver.quorum import Quorum, Safekeeper
+from neon_compose.pageserver.archive import Archive
+from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.ways import Part, Source, Way, ways
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.nearby import boundary_before
 from neon_compose.postgres.versions import Version
@@ -81,11 +85,20 @@ class _View:
 class BranchWal:
     """See the module. `root` is emptied."""
 
-    def __init__(self, store: ObjectStore, tips: Tips, quorum: Quorum, version: Version, root: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        tips: Tips,
+        quorum: Quorum,
+        archive: Archive,
+        version: Version,
+        root: Path,
+    ) -> None:
         self._store = store
         self._tips = tips
         self._ages = Ages(store)
         self._quorum = quorum
+        self._archive = archive
         self._version = version
         self._root = root
         self._views: defaultdict[UUID, _View] = defaultdict(_View)
@@ -96,6 +109,9 @@ class BranchWal:
         if register is not None and register.decided.history.starts:
             return register.decided.history.starts[0].start
         return manifest.parent.lsn if manifest.parent else self._tips.get(manifest.layers[:1]).end
+
+    def segment_size(self, manifest: Manifest) -> int:
+        return self._tips.get(manifest.layers).control.wal_segment_size
 
     def commit_lsn(self, manifest: Manifest) -> Lsn | None:
         """Up to where it is committed, without fetching any; None if no safekeeper has WAL of the branch."""
@@ -145,21 +161,24 @@ class BranchWal:
             )
         return Cut(found.folder.path, at)
 
-    def head(self, manifest: Manifest) -> bytes:
-        """The WAL of the segment in which the branch's own begins, up to there."""
-        start = self.start(manifest)
-        # Over the layers it began with: redo jobs may have put others on top since.
-        manifest = replace(manifest, layers=stack_for(self._ages.of(manifest.layers), start))
+    def head(self, manifest: Manifest, at: Lsn) -> bytes:
+        """The WAL of the segment that holds `at`, up to there."""
+        # Over the layers of then: redo jobs may have put others on top since.
+        manifest = self.over(manifest, at)
         tip = self._tips.get(manifest.layers)
         size = tip.control.wal_segment_size
-        inside = start.value % size
+        inside = at.value % size
         if not inside:
             return b""
-        if start == tip.end and not tip.replays_at_end:
-            name = self._folder(manifest.branch_id, tip).name(start.value // size)
+        if at == tip.end and not tip.replays_at_end:
+            name = self._folder(manifest.branch_id, tip).name(at.value // size)
             return _own(tip)[name][:inside]
-        folder = self.upto(manifest, start).folder
-        return folder.read(folder.number(start))[:inside]
+        folder = self.upto(manifest, at).folder
+        return folder.read(folder.number(at))[:inside]
+
+    def over(self, manifest: Manifest, lsn: Lsn) -> Manifest:
+        """With the layers that open `lsn`: what is asked for with them has all WAL from there on."""
+        return replace(manifest, layers=stack_for(self._ages.of(manifest.layers), lsn))
 
     def _commit(self, manifest: Manifest) -> Lsn | None:
         """None if no term ever was."""
@@ -183,14 +202,14 @@ class BranchWal:
         begin = own.begin(own.number(Lsn(commit.value - 1)))
         if begin <= self.start(manifest):
             return None
-        for host, safekeeper in self._quorum.holders(manifest, commit):
+        for host, safekeeper, _ in self._quorum.holders(manifest, commit):
             with tempfile.TemporaryDirectory(dir=self._root, prefix="end-") as path:
                 folder = replace(own, path=Path(path))
                 try:
-                    self._copy(manifest, folder, safekeeper, begin, commit)
+                    _copy(folder, Part(partial(safekeeper.wal, manifest.branch_id), begin, commit))
                     near = boundary_before(folder, commit)
                     return walk(self._version, folder, near, known=commit, upto=commit).end if near else None
-                except (Corrupt, Unavailable) as error:
+                except (Conflict, Corrupt, Unavailable) as error:
                     _log.warning(
                         "the end of %s from %s: %s (%s)", manifest.name, host, error.message, error.detail
                     )
@@ -232,42 +251,38 @@ class BranchWal:
             os.link(theirs.complete(number), folder.complete(number))
 
     def _fetch(self, manifest: Manifest, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> None:
-        """The branch's own WAL from the segment of `redo` up to `end`, from the first safekeeper that gives
-        it whole."""
+        """The branch's own WAL from the segment of `redo` up to `end`, from where it is whole."""
         begin = folder.begin(folder.number(max(redo, self.start(manifest))))
         lacking = view.lacking(begin, end)
         if not lacking:
             return
         failed: NeonError | None = None
-        for host, safekeeper in self._quorum.holders(manifest, end):
+        for way in self._ways(manifest, folder.segment_size, lacking):
             try:
-                for start, stop in lacking:
-                    self._copy(manifest, folder, safekeeper, start, stop)
+                for part in way.parts:
+                    _copy(folder, part)
                 self._walked(folder, view, redo, end)
                 view.fetched(begin, end)
                 return
-            except (Corrupt, Unavailable) as error:
-                _log.warning("WAL of %s from %s: %s (%s)", manifest.name, host, error.message, error.detail)
+            except (Conflict, Corrupt, Unavailable) as error:
+                _log.warning(
+                    "WAL of %s from %s: %s (%s)", manifest.name, way.name, error.message, error.detail
+                )
                 failed = error
         raise failed or Unavailable(
-            f'no safekeeper has the WAL of branch "{manifest.name}" up to {end}',
+            f'neither a safekeeper nor the archive has the WAL of branch "{manifest.name}" up to {end}',
             hint="neon-compose status shows the safekeepers.",
             code="wal_unavailable",
         )
 
-    def _copy(
-        self, manifest: Manifest, folder: WalFolder, safekeeper: Safekeeper, begin: Lsn, end: Lsn
-    ) -> None:
-        at = begin.value
-        for chunk in safekeeper.wal(manifest.branch_id, begin, end):
-            rest = memoryview(chunk)
-            while rest:
-                inside = at % folder.segment_size
-                part = rest[: folder.segment_size - inside]
-                _put(folder.complete(at // folder.segment_size), folder.segment_size, inside, part)
-                at, rest = at + len(part), rest[len(part) :]
-        if at != end.value:
-            raise Unavailable(f"WAL ends at {Lsn(at)}, {end} was promised", code="wal_unavailable")
+    def _ways(self, manifest: Manifest, segment_size: int, lacking: list[tuple[Lsn, Lsn]]) -> Iterator[Way]:
+        branch = manifest.branch_id
+        holders = [
+            Source(host, partial(safekeeper.wal, branch), oldest)
+            for host, safekeeper, oldest in self._quorum.holders(manifest, lacking[-1][1])
+        ]
+        archive = partial(self._archive.read, manifest, segment_size)
+        return ways(lacking, holders, archive, self._archive.upto(manifest, segment_size), segment_size)
 
     def _walked(self, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> Lsn:
         """The end of the last record that ends by `end`, all from `redo` checked."""
@@ -285,6 +300,19 @@ class BranchWal:
 def _own(tip: Tip) -> dict[str, bytes]:
     """The segments that the layer came with, by name."""
     return {one.name.removeprefix(_WAL): one.data for one in tip.files if one.name.startswith(_WAL)}
+
+
+def _copy(folder: WalFolder, part: Part) -> None:
+    at = part.start.value
+    for chunk in part.read(part.start, part.end):
+        rest = memoryview(chunk)
+        while rest:
+            inside = at % folder.segment_size
+            piece = rest[: folder.segment_size - inside]
+            _put(folder.complete(at // folder.segment_size), folder.segment_size, inside, piece)
+            at, rest = at + len(piece), rest[len(piece) :]
+    if at != part.end.value:
+        raise Unavailable(f"WAL ends at {Lsn(at)}, {part.end} was promised", code="wal_unavailable")
 
 
 def _put(path: Path, size: int, inside: int, part: memoryview) -> None:

@@ -40,6 +40,7 @@ def _branch_routes(routes: APIRouter, service: Service) -> None:
     async def enrol(
         branch: UUID, query: Annotated[wire.EnrolQuery, Query()], request: Request
     ) -> wire.BranchStatus:
+        _check_history(query)
         before = await _body(request, query.segment_size)
         return await run_in_threadpool(lambda: branch_status(service.enrol(branch, query, before)))
 
@@ -99,11 +100,21 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(found)
 
 
-def _history(body: wire.AdoptRequest) -> History:
+def _check_history(query: wire.EnrolQuery) -> None:
+    found = _ordered(query.starts())
+    if found.up_to(Lsn.parse(query.oldest)) != found:
+        raise Invalid("the history goes on after where WAL is to begin")
+
+
+def _ordered(starts: list[wire.TermStartIn]) -> History:
     try:
-        found = wire.history_of(body.history)
+        return wire.history_of(starts)
     except Bug as error:
         raise Invalid("the history is none", detail=error.message) from error
+
+
+def _history(body: wire.AdoptRequest) -> History:
+    found = _ordered(body.history)
     if not found.last.term:
         raise Invalid("a history without a term can't be adopted")
     return found

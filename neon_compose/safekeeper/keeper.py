@@ -23,6 +23,7 @@ from uuid import UUID
 
 from neon_compose import log, wait
 from neon_compose.errors import Bug, Conflict, Corrupt, NeonError, TimedOut, Unavailable
+from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
 from neon_compose.safekeeper.condition import Condition
@@ -42,7 +43,6 @@ _log = log.get(__name__)
 
 _NOTE_S = 5.0  # how often a commit LSN is walked to and recorded: it is a lower bound, only for checks
 _NOTICED_S = 0.3
-WAL = "wal"
 _FAR = Lsn((1 << 64) - 1)
 
 
@@ -53,7 +53,8 @@ class Keeper:
         self.branch: UUID = record.branch
         self._folder = folder
         self._around = around
-        self._wal = Wal(folder / WAL, record.timeline, record.segment_size, around.walk)
+        records.sweep(folder, record)
+        self._wal = Wal(folder / record.wal, record.timeline, record.segment_size, around.walk)
         self._lock = threading.Lock()
         self._settled = False
         self._closed = False
@@ -118,6 +119,33 @@ class Keeper:
                 promised = max(member.promised, wanted.promised)
                 counts_from = max(member.counts_from, wanted.counts_from)
                 self._become(replace(member, promised=promised, counts_from=counts_from))
+
+    def install(self, wanted: Record, before: bytes) -> None:
+        """Hold the history of `wanted` from its end on, unless that is here; see `members.installed`.
+
+        The new WAL is whole under a name of its own before the record names it: a crash leaves the one or
+        the other. Nothing is received before somebody asks for it.
+        """
+        with self._lock:
+            self._settle()
+            self._halt()
+            installed = members.installed(self._now.member, wanted.member(wanted.oldest))
+            if installed is None:
+                self._resume()
+                return
+            old = self._now.record
+            record = replace(old.with_member(installed), source=None, wal=f"{records.WAL}-{new_id()}")
+            records.seed(self._folder, record, before)
+            self._wal.close()
+            records.write(self._folder, record)
+            self._commit, self._settled = None, False
+            self._now = Now(record, installed)
+            self._wal = Wal(
+                self._folder / record.wal, record.timeline, record.segment_size, self._around.walk
+            )
+            records.sweep(self._folder, record)
+            self._settle()
+            _log.info("branch %s: what was here gave way to WAL from %s on", self.branch, installed.oldest)
 
     def promise(self, term: int) -> Answer:
         with self._lock:

@@ -2,13 +2,14 @@
 
     member.json   the `Record`, with its checksum (objectstore/codec.py): replaced by a rename
     passfile      the password to receive with, in libpq's form, 0600; written before the record that uses it
-    wal/          segments.py
+    wal/          segments.py; or wal-<id>/, as the record says, once other WAL was installed
 
 `flushed` is not in it: terms/members.py says why.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -17,11 +18,13 @@ from neon_compose import durable
 from neon_compose.errors import Bug, Corrupt
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import codec
+from neon_compose.safekeeper.segments import Segments
 from neon_compose.safekeeper.subject import Primary
 from neon_compose.terms.history import History, TermStart
 from neon_compose.terms.members import Member
 
 _FORMAT = 1
+WAL = "wal"
 _NAME, _PASSFILE = "member.json", "passfile"
 
 
@@ -52,6 +55,7 @@ class Record:
     timeline: int
     segment_size: int
     source: Source | None = None
+    wal: str = WAL
     format: int = _FORMAT
 
     @classmethod
@@ -112,6 +116,19 @@ def read(folder: Path, branch: UUID, identity: UUID) -> Record:
 def write(folder: Path, record: Record) -> None:
     """Durable on return; a crash leaves this or the one before."""
     durable.write_file(folder / _NAME, codec.encode(record))
+
+
+def seed(folder: Path, record: Record, before: bytes) -> None:
+    """Have the record's WAL begin at its `oldest`; `before` is what is in that segment up to there."""
+    with Segments.open(folder / record.wal, record.timeline, record.segment_size) as segments:
+        segments.seed(record.oldest, before)
+
+
+def sweep(folder: Path, record: Record) -> None:
+    """Remove WAL that was about to be installed, or was replaced, as the process died."""
+    for path in folder.glob(f"{WAL}*"):
+        if path.name != record.wal:
+            shutil.rmtree(path)
 
 
 def write_password(folder: Path, user: str, password: str) -> None:

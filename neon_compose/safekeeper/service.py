@@ -23,14 +23,18 @@ from neon_compose.errors import (
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
 from neon_compose.safekeeper.condition import Condition, State, state_after
-from neon_compose.safekeeper.keeper import WAL, Keeper
+from neon_compose.safekeeper.keeper import Keeper
 from neon_compose.safekeeper.record import Record
-from neon_compose.safekeeper.segments import Segments
 from neon_compose.safekeeper.standing import Around, Now
 from neon_compose.safekeeper.volume import Volume
-from neon_compose.terms.history import History
 from neon_compose.terms.members import Member
-from neon_compose.wire.safekeeper import BranchStatus, EnrolQuery, SafekeeperStatus, starts_of
+from neon_compose.wire.safekeeper import (
+    BranchStatus,
+    EnrolQuery,
+    SafekeeperStatus,
+    history_of,
+    starts_of,
+)
 
 _log = log.get(__name__)
 
@@ -114,6 +118,8 @@ class Service:
             if branch in self._damaged or branch in self._keepers:
                 keeper = self.find(branch)
                 _refuse_other(keeper.now.record, wanted)
+                if wanted.history:
+                    keeper.install(wanted, before)
                 keeper.enrol_again(wanted)
                 return keeper
             self._volume.make(branch, lambda folder: _fill(folder, wanted, before))
@@ -195,22 +201,24 @@ def _condition(now: Now) -> tuple[Condition, NeonError | None]:
 
 def _record(branch: UUID, query: EnrolQuery) -> Record:
     oldest = Lsn.parse(query.oldest)
+    history = history_of(query.starts())
     member = Member(
-        UUID(query.identity), query.promised, History(), oldest, oldest, counts_from=query.counts_from
+        UUID(query.identity), query.promised, history, oldest, oldest, counts_from=query.counts_from
     )
     return Record.of(branch, member, query.timeline, query.segment_size)
 
 
 def _fill(folder: Path, record: Record, before: bytes) -> None:
-    with Segments.open(folder / WAL, record.timeline, record.segment_size) as segments:
-        segments.seed(record.oldest, before)
+    records.seed(folder, record, before)
     records.write(folder, record)
 
 
 def _refuse_other(there: Record, wanted: Record) -> None:
     """A repeat finds what it made, or what has become of it: WAL, a history, a later begin. One that had no
     term yet may be wanted by a later claim than the one that made it."""
-    names = ("timeline", "segment_size", "counts_from" if there.history else "oldest")
+    names = ["timeline", "segment_size"]
+    if not wanted.history:  # else it gives way, if it is otherwise
+        names.append("counts_from" if there.history else "oldest")
     differs = [
         f"{name} {getattr(there, name)}, not {getattr(wanted, name)}"
         for name in names

@@ -212,6 +212,23 @@ def trim(member: Member, needed: Lsn) -> Member:
     return replace(member, oldest=max(member.oldest, min(needed, member.committed)))
 
 
+def installed(member: Member, wanted: Member) -> Member | None:
+    """What a member becomes that is to hold `wanted`'s history from its end on; None if it does already.
+
+    Raft's InstallSnapshot. `wanted` ends at a committed LSN of its history, so every later term contains it:
+    a log that doesn't, because it was cut off from others who have trimmed since or because it is of a term
+    that was not decided, holds nothing that is needed. Promises stay, and whether it counts.
+    """
+    if member.log.shared_with(wanted.history) >= wanted.flushed and member.history.starts:
+        return None
+    return replace(
+        wanted,
+        promised=max(member.promised, wanted.promised),
+        counts_from=max(member.counts_from, wanted.counts_from),
+        committed=wanted.flushed,
+    )
+
+
 def _cut(member: Member, at: Lsn, history: History) -> Cut:
     if at >= max(member.committed, member.oldest):
         return Cut(at)

@@ -121,8 +121,11 @@ def majority(seats: Seats) -> int:
     return len(seats) // 2 + 1
 
 
-def enrol(register: Register, seat: int, identity: UUID, oldest: Lsn) -> tuple[Register, Member]:
-    """Give `seat` to an empty volume; `oldest` is where the WAL that is still needed begins.
+def enrol(
+    register: Register, seat: int, identity: UUID, oldest: Lsn, history: History | None = None
+) -> tuple[Register, Member]:
+    """Give `seat` to an empty volume; `oldest` is where the WAL that is still needed begins. `history` is
+    that of a register which was `reseated`: it ends at `oldest`.
 
     The member is durable before the register is written (see above). Invariant 14; that it promises the
     highest claimed term is no part of that, it spares the member receivers of terms that are ending.
@@ -131,9 +134,25 @@ def enrol(register: Register, seat: int, identity: UUID, oldest: Lsn) -> tuple[R
         raise Bug(f"safekeeper {identity} has a seat")
     term = register.claimed.term
     is_first = register.seats[seat] is None
-    member = Member(identity, term, History(), oldest, oldest, counts_from=0 if is_first else term + 1)
+    counts_from = 0 if is_first else term + 1
+    member = Member(identity, term, history or History(), oldest, oldest, counts_from=counts_from)
     seats = (*register.seats[:seat], identity, *register.seats[seat + 1 :])
     return replace(register, seats=seats), member
+
+
+def reseated(register: Register, seats: int) -> Register:
+    """With nobody in its seats, for a branch whose safekeepers are gone, or are to be more or fewer.
+
+    Only for one that is sealed: no compute of the decided term runs or will, so nobody is acknowledged
+    anything by those who sat here; and all that was is in the archive. Whoever is enrolled next is given the
+    decided history and its end, as if it had adopted it, so whichever k of them promise know all of it. What
+    one of the old members still has of the branch gives way to that (members.installed).
+    """
+    empty: Seats = (None,) * seats
+    last = register.decided.history.last.term
+    return Register(
+        empty, Claim(max(register.claimed.term, last), empty), Decided(register.decided.history, empty)
+    )
 
 
 def claim(register: Register) -> Register:

@@ -3,7 +3,8 @@
     GET    /status                          SafekeeperStatus
     GET    /branches/{id}                   BranchStatus; NotFound code "no_branch"
     PUT    /branches/{id}?…                 EnrolQuery; body: the WAL of the first segment up to `oldest`;
-                                            BranchStatus. Repeat is success
+                                            BranchStatus. Repeat is success; with a history, what is here of
+                                            the branch gives way if it doesn't contain that
     POST   /branches/{id}/promise           PromiseRequest -> AnswerOut, durable before it is answered
     POST   /branches/{id}/adopt             AdoptRequest -> BranchStatus; asked again while its receiver says
                                             "wal gone", it copies that WAL from the peers
@@ -30,6 +31,7 @@ from neon_compose.terms.history import History, Log, TermStart
 from neon_compose.terms.members import Answer, Member, Report
 
 PORT = 6401
+_START = "[0-9]+@[0-9A-F]+/[0-9A-F]+"
 
 
 class _Request(BaseModel):
@@ -54,6 +56,12 @@ class EnrolQuery(_Request):
     counts_from: int = Field(ge=0)
     timeline: int = Field(ge=1)
     segment_size: int = Field(ge=1 << 20, le=1 << 30)
+    history: str = Field("", pattern=rf"^({_START}(,{_START})*)?$")  # "1@0/15000000,2@0/16000060"
+
+    def starts(self) -> list[TermStartIn]:
+        """The decided history that ends at `oldest`, which is installed there."""
+        pairs = (one.split("@") for one in self.history.split(",") if one)
+        return [TermStartIn(term=int(term), start=start) for term, start in pairs]
 
 
 class PromiseRequest(_Request):
@@ -155,4 +163,5 @@ def enrol_query(member: Member, timeline: int, segment_size: int) -> EnrolQuery:
         counts_from=member.counts_from,
         timeline=timeline,
         segment_size=segment_size,
+        history=",".join(f"{one.term}@{one.start}" for one in member.history.starts),
     )

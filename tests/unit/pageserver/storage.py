@@ -23,6 +23,8 @@ from neon_compose.model.states import Durability
 from neon_compose.objectstore.documents import StorageDoc
 from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.pageserver.ages import Ages
+from neon_compose.pageserver.archive import Archive
+from neon_compose.pageserver.archiving import Archiving
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
@@ -31,6 +33,7 @@ from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum
 from neon_compose.pageserver.restoring import Restoring
+from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
@@ -120,8 +123,13 @@ class World:
         scan = WriteScan(version, self.now_ns)
         self.walks: list[Path] = []  # as they were made
         self.quorum = Quorum(self.store, self.safekeepers.items(), lambda host: f"10.0.0.{host[-1]}")
-        self.branch_wal = BranchWal(self.store, tips, self.quorum, version, self.work / "wal")
-        self.primaries = Primaries(self.store, tips, self.quorum, self.branch_wal, scan, self.generations)
+        self.archive = Archive(self.store, self.scratch)
+        self.branch_wal = BranchWal(self.store, tips, self.quorum, self.archive, version, self.work / "wal")
+        self.ages = Ages(self.store)
+        self.seeds = Seeds(tips, self.ages, self.branch_wal, self.archive)
+        self.primaries = Primaries(
+            self.store, tips, self.quorum, self.branch_wal, scan, self.generations, self.seeds
+        )
         self.computes = Computes(
             Surroundings(
                 store=self.store,
@@ -136,7 +144,7 @@ class World:
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
         )
-        self.ages = Ages(self.store)
+        self.archiving = Archiving(self.store, self.branch_wal, self.archive, self.computes.resting)
         self.moments = Moments(
             self.store, self.ages.end, self.computes.writer_has_writes, self.committed, self.records
         )

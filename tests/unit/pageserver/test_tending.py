@@ -21,7 +21,13 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def tending(world: World) -> Tending:
     primaries = world.primaries
-    return Tending(world.store, world.quorum, lambda one: primaries.receiving(one, "secret"))
+    return Tending(
+        world.store,
+        world.quorum,
+        lambda one: primaries.receiving(one, "secret"),
+        world.seeds,
+        world.archiving,
+    )
 
 
 def up(world: World) -> Manifest:

@@ -63,7 +63,7 @@ def test_a_child_of_it_gets_the_same_wal(world: World) -> None:
 
 
 def test_a_safekeeper_that_is_new_to_it_gets_the_segment_up_to_the_branchs_start(world: World) -> None:
-    before = world.branch_wal.head(main(world))
+    before = world.branch_wal.head(main(world), world.branch_wal.start(main(world)))
     assert len(before) == END.value % replaying.SEGMENT
     assert before[-8:].strip(b"w")
     child, _ = manifests.create_branch(
@@ -74,7 +74,7 @@ def test_a_safekeeper_that_is_new_to_it_gets_the_segment_up_to_the_branchs_start
     add_delta(folder, child.tip, layer, Lsn(COMMIT.value + 8))
     append_layer(world.store, child.branch_id, child.layers, layer)
     child = manifests.read_branch(world.store, "child")
-    assert world.branch_wal.head(child) == before + b"w" * ADDED
+    assert world.branch_wal.head(child, world.branch_wal.start(child)) == before + b"w" * ADDED
 
 
 def lsns(*pairs: tuple[int, int]) -> list[tuple[Lsn, Lsn]]:
