@@ -150,7 +150,7 @@ def make_service(
         session=outside.session,
     )
     computes = Computes(around)
-    archiving = Archiving(store, branch_wal, archive, computes.resting)
+    archiving = Archiving(store, quorum, branch_wal, archive, computes.resting)
     job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
     replayed = outside.wal or (branch_wal if seats else None)
     redo = redo_jobs(store, tips, ages, generations, work, job, replayed)

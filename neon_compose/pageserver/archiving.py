@@ -7,10 +7,10 @@ to its last commit.
 Sealing says in the manifest that the storage alone has all that anybody was told is committed. So safekeepers
 whose volumes are gone (`down -v`), or are in another stack, or are more or fewer than before, are no loss
 (quorum.claim). Why it is true when it is said:
-- Commits wait for a majority (`durable`), and the k that flushed most have flushed the same: there is nothing
-  that an answer of others could add.
 - No server runs on the pg's data, none is about to be started, and the manifest is written under the pg's
   lock. A start takes the seal back before a server runs (primaries).
+- After that, safekeepers are asked once more. Commits wait for a majority (`durable`), and the k that flushed
+  most have flushed the same, and that is archived: there is nothing that an answer of others could add.
 - One that is started past us, by `docker start`, is noticed by its WAL within seconds, and the seal is taken
   back then. Until that, its commits are as safe as its safekeepers are.
 """
@@ -30,6 +30,7 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Sealed, Writer
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.archive import Archive
+from neon_compose.pageserver.quorum import Quorum
 from neon_compose.pageserver.wal import BranchWal, Committed
 
 _log = log.get(__name__)
@@ -43,18 +44,20 @@ Resting = Callable[[Writer | None], AbstractContextManager[bool]]  # Computes.re
 
 @dataclass(frozen=True)
 class Heard:
-    """What is committed of a branch; `settled` if no safekeeper has anything that might be, too."""
+    """What is committed of a branch."""
 
     commit: Lsn
-    settled: bool
     since_s: float  # it was first heard of
 
 
 class Archiving:
     """`look` and `finish` are called by one thread at a time."""
 
-    def __init__(self, store: ObjectStore, wal: BranchWal, archive: Archive, resting: Resting) -> None:
+    def __init__(
+        self, store: ObjectStore, quorum: Quorum, wal: BranchWal, archive: Archive, resting: Resting
+    ) -> None:
         self._store = store
+        self._quorum = quorum
         self._wal = wal
         self._archive = archive
         self._resting = resting
@@ -74,12 +77,12 @@ class Archiving:
         self._ended.set()
         self._wake.set()
 
-    def hear(self, branch_id: UUID, commit: Lsn, *, settled: bool) -> None:
+    def hear(self, branch_id: UUID, commit: Lsn) -> None:
         with self._mutex:
             before = self._heard.get(branch_id)
             rests = before is not None and before.commit == commit
             since_s = before.since_s if before and rests else wait.monotonic_s()
-            self._heard[branch_id] = Heard(commit, settled, since_s)
+            self._heard[branch_id] = Heard(commit, since_s)
         self._wake.set()
 
     def _run(self) -> None:
@@ -117,8 +120,8 @@ class Archiving:
             return
         rests = wait.monotonic_s() - heard.since_s >= rest_s
         end = self._archived(manifest, heard.commit, all_of_it=rests)
-        if rests and end is not None and heard.settled and manifest.durable:
-            self._seal(manifest, end)
+        if rests and end is not None and manifest.durable:
+            self._seal(manifest, heard.commit, end)
 
     def _archived(self, manifest: Manifest, commit: Lsn, *, all_of_it: bool) -> Lsn | None:
         """Archive up to `commit`, or the last whole segment before it; up to where, if all of it is."""
@@ -148,7 +151,7 @@ class Archiving:
                 at = stop
         return at
 
-    def _seal(self, manifest: Manifest, end: Lsn) -> None:
+    def _seal(self, manifest: Manifest, commit: Lsn, end: Lsn) -> None:
         assert manifest.register is not None
         sealed = Sealed(manifest.register.decided.history.last.term, end)
 
@@ -157,7 +160,7 @@ class Archiving:
             return replace(found, sealed=sealed) if same else found
 
         with self._resting(manifest.writer) as rests:
-            if rests:
+            if rests and self._quorum.settled(manifest) == commit:
                 manifests.update_manifest(self._store, manifest.branch_id, change)
                 _log.info("branch %s is sealed at %s", manifest.name, end)
 

@@ -244,6 +244,15 @@ class Quorum:
         ]
         return terms.commit_lsn(register.decided, reports, manifest.rests_at)
 
+    def settled(self, manifest: Manifest) -> Lsn | None:
+        """The commit LSN of a term whose primary has ended, if that is all that may ever be committed of it:
+        of those that answer none has more."""
+        reports = [report for _, one in self.statuses(manifest) if (report := one.report())]
+        commit = terms.commit_lsn(_register(manifest).decided, reports)
+        if commit is None or any(one.flushed > commit for one in reports):
+            return None
+        return commit
+
     def install(self, manifest: Manifest, host: str, seed: Seed, status: wire.BranchStatus) -> None:
         """Have the member on `host`, whose WAL ends before what the others still have, go on from `seed`."""
         oldest, history = seed.oldest, seed.history

@@ -112,8 +112,7 @@ class Tending:
         reports = [one.report() for one in seen.values()]
         commit = terms.commit_lsn(decided, [one for one in reports if one])
         if commit is not None:
-            settled = all(one.flushed <= commit for one in reports if one)
-            self._archiving.hear(manifest.branch_id, commit, settled=settled)
+            self._archiving.hear(manifest.branch_id, commit)
             hosts = [host for host, one in seen.items() if Lsn.parse(one.committed) < commit]
             self._quorum.tell(manifest, term, commit, hosts)
 

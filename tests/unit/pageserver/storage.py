@@ -144,7 +144,9 @@ class World:
                 own_bytes=OwnBytes(self.walk, self.now_ns),
             )
         )
-        self.archiving = Archiving(self.store, self.branch_wal, self.archive, self.computes.resting)
+        self.archiving = Archiving(
+            self.store, self.quorum, self.branch_wal, self.archive, self.computes.resting
+        )
         self.moments = Moments(
             self.store, self.ages.end, self.computes.writer_has_writes, self.committed, self.records
         )
