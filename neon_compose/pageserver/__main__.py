@@ -150,10 +150,10 @@ def make_service(
         session=outside.session,
     )
     computes = Computes(around)
-    archiving = Archiving(store, quorum, branch_wal, archive, computes.resting)
+    archiving = Archiving(store, quorum, branch_wal, seeds, computes.resting)
     job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
     replayed = outside.wal or (branch_wal if seats else None)
-    redo = redo_jobs(store, tips, ages, generations, work, job, replayed)
+    redo = redo_jobs(store, tips, ages, generations, work, job, archive, replayed)
     records = WalRecords(version)
     committed = branch_wal if seats else NoSafekeepers()
     moments = Moments(store, ages.end, computes.writer_has_writes, committed, records)

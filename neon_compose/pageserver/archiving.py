@@ -29,8 +29,8 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Sealed, Writer
 from neon_compose.objectstore.store import ObjectStore
-from neon_compose.pageserver.archive import Archive
 from neon_compose.pageserver.quorum import Quorum
+from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.wal import BranchWal, Committed
 
 _log = log.get(__name__)
@@ -54,12 +54,13 @@ class Archiving:
     """`look` and `finish` are called by one thread at a time."""
 
     def __init__(
-        self, store: ObjectStore, quorum: Quorum, wal: BranchWal, archive: Archive, resting: Resting
+        self, store: ObjectStore, quorum: Quorum, wal: BranchWal, seeds: Seeds, resting: Resting
     ) -> None:
         self._store = store
         self._quorum = quorum
         self._wal = wal
-        self._archive = archive
+        self._seeds = seeds
+        self._archive = seeds.archive
         self._resting = resting
         self._mutex = threading.Lock()
         self._heard: dict[UUID, Heard] = {}
@@ -119,6 +120,7 @@ class Archiving:
                 self._unseal(manifest, rests_at, heard.commit)
             return
         rests = wait.monotonic_s() - heard.since_s >= rest_s
+        self._wal.forget(manifest, self._seeds.needed(manifest))
         end = self._archived(manifest, heard.commit, all_of_it=rests)
         if rests and end is not None and manifest.durable:
             self._seal(manifest, heard.commit, end)

@@ -32,6 +32,7 @@ from neon_compose.objectstore.documents import Manifest, Writer
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.generations import Generations
+from neon_compose.pageserver.unneeded import UnneededWal
 
 _log = log.get(__name__)
 
@@ -94,6 +95,7 @@ class Collector:
         notes: Path,
         maps: Path,
         window: Window | None = None,
+        wal: UnneededWal | None = None,
     ) -> None:
         self._store = store
         self._ages = ages
@@ -102,6 +104,7 @@ class Collector:
         self._notes = notes
         self._maps = maps
         self._window = window or Window()
+        self._wal = wal
         self._since: dict[UUID, float] = {}  # when this process first saw a note
         self._next_s = 0.0
 
@@ -115,6 +118,8 @@ class Collector:
         for manifest in self._manifests():
             self._trim(manifest)
         self._remove_due()
+        if self._wal is not None:
+            self._look_at_wal(self._wal)
 
     def suspect(self, layers: Iterable[UUID]) -> None:
         """Look at these later: something that named them is about to go."""
@@ -144,14 +149,28 @@ class Collector:
         manifests.update_manifest(self._store, manifest.branch_id, cut)
         _log.info("branch %s needs %d layers less", manifest.name, len(unneeded))
 
+    def _look_at_wal(self, wal: UnneededWal) -> None:
+        wal.drop_gone(lambda: (one.branch_id for one in self._manifests()))
+        now = wait.now()
+        for manifest in self._manifests():
+            if not self._is_left_alone(manifest, now):
+                wal.look(
+                    manifest,
+                    self._ages.of(manifest.layers),
+                    lambda history: window_start(history, now, self._window),
+                )
+
     def _unneeded(self, manifest: Manifest) -> set[UUID]:
         now = wait.now()
-        if manifest.deleted or any(one.expires > now for one in manifest.leases):
-            return set()
-        if manifest.writer is not None and not self._is_ours(manifest.writer):
+        if self._is_left_alone(manifest, now):
             return set()
         history = self._ages.of(manifest.layers)
         return set(manifest.layers) - kept(manifest, history, now, self._window)
+
+    def _is_left_alone(self, manifest: Manifest, now: datetime) -> bool:
+        if manifest.deleted or any(one.expires > now for one in manifest.leases):
+            return True
+        return manifest.writer is not None and not self._is_ours(manifest.writer)
 
     def _remove_due(self) -> None:
         noted = self.waiting()

@@ -15,11 +15,13 @@ from neon_compose.compute.layout import Tips
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.ages import Ages
+from neon_compose.pageserver.archive import Archive
 from neon_compose.pageserver.collecting import Collector, Window, layers_in_use
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.growing import Growth
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs, WalToReplay
+from neon_compose.pageserver.unneeded import UnneededWal
 from neon_compose.postgres.walk import walk
 
 
@@ -30,6 +32,7 @@ def redo_jobs(
     generations: Generations,
     work: Path,
     job: Redo,
+    archive: Archive,
     wal: WalToReplay | None,
 ) -> RedoJobs | None:
     """What looks after the layers of all branches, None if no WAL comes here; removes first what a dead
@@ -57,6 +60,7 @@ def redo_jobs(
         notes=notes[1],
         maps=job.maps,
         window=_window(),
+        wal=UnneededWal(archive, tips),
     )
     return RedoJobs(lambda: manifests.list_branches(store), wal, growth, _limits(), collector)
 

@@ -4,7 +4,9 @@ Owns one folder per branch, its *view*: the segments from the redo LSN of the la
 was asked for. A branch's own WAL begins at its start point; what comes before is its ancestors', the same
 segments. Everything in a view is committed or decided, so it never changes: only the last segment grows.
 
-A view is a cache: it isn't synced, and is emptied when the pageserver starts. What arrives is walked once
+A view is a cache: it isn't synced, and is emptied when the pageserver starts. `forget` gives it another
+folder without its oldest segments; the one before stays for those who read it, for as long as anything they
+do may take. What arrives is walked once
 (postgres/walk.py), from where the last walk ended. It comes from safekeepers, and from the archive where
 they trimmed it. A damaged segment is taken from another place; if none has it whole the error names it.
 """
@@ -12,6 +14,7 @@ they trimmed it. A damaged segment is taken from another place; if none has it w
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 from collections import defaultdict
@@ -21,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from neon_compose import log
+from neon_compose import log, wait
 from neon_compose.compute.layout import Tip, Tips
 from neon_compose.errors import Conflict, Corrupt, NeonError, Unavailable
 from neon_compose.layer.history import stack_for
@@ -42,6 +45,8 @@ from neon_compose.postgres.walk import walk
 _log = log.get(__name__)
 _WAL = "pg_wal/"
 _NOWHERE = Lsn(0)
+_WORTH = 256 << 20  # bytes of WAL that are worth being forgotten
+_LEFT_S = 3600.0  # longer than any read of a folder takes
 _FAR = 2 << 20  # bytes of WAL: to fetch and walk less than this is as quick as to look for its end
 
 
@@ -60,6 +65,7 @@ class _View:
     segment on; [`first`, `walked`) was walked."""
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
+    turn: int = 0  # how often it got another folder
     begin: Lsn = _NOWHERE
     have: Lsn = _NOWHERE
     first: Lsn = _NOWHERE
@@ -102,6 +108,7 @@ class BranchWal:
         self._version = version
         self._root = root
         self._views: defaultdict[UUID, _View] = defaultdict(_View)
+        self._left: list[tuple[float, Path]] = []  # folders that nobody is given any more, and since when
 
     def start(self, manifest: Manifest) -> Lsn:
         """Where the branch's own WAL begins."""
@@ -217,8 +224,31 @@ class BranchWal:
 
     # ---- filling a view
 
+    def forget(self, manifest: Manifest, needed: Lsn) -> None:
+        """Free the room of segments before `needed`, a record's begin, if they are many."""
+        while self._left and wait.monotonic_s() - self._left[0][0] > _LEFT_S:
+            shutil.rmtree(self._left.pop(0)[1], ignore_errors=True)
+        view = self._views[manifest.branch_id]
+        with view.mutex:
+            old = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
+            first = old.number(needed)
+            if needed > view.have or (first - old.number(view.begin)) * old.segment_size < _WORTH:
+                return
+            view.turn += 1
+            new = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
+            new.path.mkdir(mode=0o700)
+            for number, path in old.files().items():
+                if number >= first:
+                    os.link(path, new.complete(number))
+            view.begin = new.begin(first)
+            if view.first < needed:
+                view.first, view.walked = needed, max(needed, view.walked)
+            view.last = (_NOWHERE, _NOWHERE, _NOWHERE)
+            self._left.append((wait.monotonic_s(), old.path))
+
     def _folder(self, branch_id: UUID, tip: Tip) -> WalFolder:
-        return WalFolder(self._root / str(branch_id), tip.control.timeline, tip.control.wal_segment_size)
+        name = f"{branch_id}.{self._views[branch_id].turn}"
+        return WalFolder(self._root / name, tip.control.timeline, tip.control.wal_segment_size)
 
     def _filled(self, manifest: Manifest, redo: Lsn, end: Lsn) -> tuple[WalFolder, _View]:
         """A folder with [`redo`, `end`): the branch's, or an ancestor's if all is from before its start."""
@@ -226,10 +256,10 @@ class BranchWal:
         if end <= start and manifest.parent is not None:
             parent = manifests.read_manifest(self._store, manifest.parent.branch_id)
             return self._filled(parent, redo, end)
-        view = self._views[manifest.branch_id]
-        folder = self._folder(manifest.branch_id, self._tips.get(manifest.layers))
-        folder.path.mkdir(mode=0o700, exist_ok=True)
+        view, tip = self._views[manifest.branch_id], self._tips.get(manifest.layers)
         with view.mutex:
+            folder = self._folder(manifest.branch_id, tip)
+            folder.path.mkdir(mode=0o700, exist_ok=True)
             own = folder.number(start)
             self._before(manifest, folder, redo, own)
             self._fetch(manifest, folder, view, redo, end)

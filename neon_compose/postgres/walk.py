@@ -75,7 +75,7 @@ def walk(
     end of the last record that is whole at `upto`. Of WAL that is being received, only `end` counts.
     """
     known = max(known or start, start)
-    stretch = _Stretch.find(wal, start)
+    stretch = _Stretch.find(wal, start, upto)
     if known > stretch.end:
         raise missing(wal, wal.number(stretch.end))
     if wal.last_byte(start, stretch.last) == start:
@@ -140,7 +140,7 @@ def commits(version: Version, wal: WalFolder, start: Lsn, upto: Lsn) -> Generato
     """
     if upto <= start:
         return
-    with _Stretch.find(wal, start).dumping(version, upto, "--rmgr=Transaction") as dump:
+    with _Stretch.find(wal, start, upto).dumping(version, upto, "--rmgr=Transaction") as dump:
         for text in dump.lines():
             line = Line.parse(text)
             found = parse_commit(line, wal.segment_size, version.major) if line else None
@@ -160,8 +160,12 @@ class _Stretch:
     last: int
 
     @classmethod
-    def find(cls, wal: WalFolder, start: Lsn) -> _Stretch:
+    def find(cls, wal: WalFolder, start: Lsn, upto: Lsn | None) -> _Stretch:
+        """As far as there are any, or those before `upto`: what follows a gap after that is no concern."""
         files = wal.files()
+        if upto is not None:
+            last = max(wal.number(start), wal.number(Lsn(max(upto.value - 1, 0))))
+            files = {number: path for number, path in files.items() if number <= last}
         first = wal.number(start)
         if files and max(files) + 1 == first and start == wal.begin(first):
             return cls(wal, start, first - 1)  # all of it is there, and nothing follows

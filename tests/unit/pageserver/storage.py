@@ -145,7 +145,7 @@ class World:
             )
         )
         self.archiving = Archiving(
-            self.store, self.quorum, self.branch_wal, self.archive, self.computes.resting
+            self.store, self.quorum, self.branch_wal, self.seeds, self.computes.resting
         )
         self.moments = Moments(
             self.store, self.ages.end, self.computes.writer_has_writes, self.committed, self.records
