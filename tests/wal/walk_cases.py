@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from neon_compose import wait
 from neon_compose.errors import Corrupt, Invalid
@@ -234,6 +234,18 @@ def a_missing_or_short_segment_is_named(place: Place) -> None:
         raises(Corrupt, lambda w=wal: walk(V17, w, redo, known=end), wal.name(number))  # type: ignore[misc]
 
 
+def a_gap_after_what_is_asked_for_is_no_concern(place: Place) -> None:
+    segments, _, ends = received(place)
+    redo = place.template.redo
+    wal = copied(place, segments, "gap")
+    last = max(wal.files())
+    wal.files()[last].rename(wal.complete(last + 2))
+    before = max(one for one in ends if one <= wal.begin(last))
+    assert walk(V17, wal, redo, known=before, upto=before).end == before
+    assert find_time(V17, wal, redo, before, datetime(2001, 1, 1, tzinfo=UTC)).lsn is not None
+    raises(Corrupt, lambda: walk(V17, wal, redo, known=ends[-1]), wal.name(last), "missing")
+
+
 def a_time_is_where_no_later_commit_is_included(place: Place) -> None:
     server, segments = place.server(), place.template.seeded(place.home / "wal")
     server.start_primary(max_prepared_transactions="2", track_commit_timestamp="on")
@@ -339,6 +351,7 @@ CASES = [
     a_record_cut_off_by_the_end_is_told_from_a_bad_one,
     wal_that_ends_with_its_last_segment_is_no_damage,
     a_missing_or_short_segment_is_named,
+    a_gap_after_what_is_asked_for_is_no_concern,
     a_time_is_where_no_later_commit_is_included,
     a_commit_tells_whether_it_changed_catalogs,
     the_last_record_before_an_lsn_is_found_from_close_by,

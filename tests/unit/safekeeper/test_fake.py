@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import SecretStr
 
@@ -9,6 +11,7 @@ from neon_compose.errors import Conflict
 from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
 from neon_compose.terms import register
+from neon_compose.terms.history import History, TermStart
 from neon_compose.wire.safekeeper import Peer, ReceiverRequest, enrol_query
 from tests.fakes_safekeeper import FakeSafekeepers
 
@@ -47,3 +50,15 @@ def test_a_new_term_takes_the_wal_of_the_best_and_fences_the_old_one() -> None:
     assert b"".join(third.wal(BRANCH, OLDEST, history.last.start)) == b"abc"
     second.down = False
     assert second.adopt(BRANCH, history, peers).flushed == str(history.last.start)
+
+
+def test_what_it_has_gives_way_to_a_history_that_it_lacks() -> None:
+    keeper = FakeSafekeepers(1)["safekeeper-1"]
+    _, member = register.enrol(register.new_register(1), 0, keeper.identity, OLDEST)
+    keeper.enrol(BRANCH, enrol_query(member, 1, 1 << 20), bytes(0x28))
+    keeper.promise(BRANCH, 5)
+    later, history = Lsn(OLDEST.value + 8), History((TermStart(2, OLDEST),))
+    for _ in range(2):
+        wanted = replace(member, history=history, oldest=later, flushed=later)
+        status = keeper.enrol(BRANCH, enrol_query(wanted, 1, 1 << 20), bytes(0x30))
+        assert (status.promised, status.term, status.flushed) == (5, 2, str(later))

@@ -325,6 +325,50 @@ def test_enrolling_again_changes_nothing_and_otherwise_is_refused(world: World) 
     assert caught.value.code == "other_identity"
 
 
+def installing(world: World, offset: int, history: str, head: bytes) -> None:
+    world.service.enrol(BRANCH, world.query(at(offset)).model_copy(update={"history": history}), head)
+
+
+def test_what_is_here_gives_way_to_a_history_that_it_lacks(world: World) -> None:
+    receiving(world)
+    world.receiver.arrive(b"x" * 10)
+    world.keeper.promise(7)
+    installing(world, 30, f"1@{OLDEST},4@{at(20)}", HEAD + b"y" * 30)
+    status = world.status
+    assert (status.promised, status.term) == (7, 4)
+    assert (status.oldest, status.flushed, status.committed) == (str(at(30)),) * 3
+    assert world.receiver.condition is Condition.STOPPED
+    world.restart()
+    assert world.status == status
+    assert [path.name for path in world.folder.glob("wal*")] == [world.keeper.now.record.wal]
+    history = History((TermStart(1, OLDEST), TermStart(4, at(20)), TermStart(7, at(30))))
+    world.keeper.adopt(history, [])
+    world.keeper.receive(replace(FIRST, term=7), "secret")
+    world.receiver.arrive(b"z" * 5)
+    assert world.status.flushed == str(at(35))
+    assert world.bytes_of(at(30), at(35)) == b"z" * 5
+
+
+def test_a_history_that_is_here_takes_nothing_away(world: World) -> None:
+    receiving(world)
+    world.receiver.arrive(b"x" * 50)
+    installing(world, 30, f"1@{OLDEST}", HEAD + b"x" * 30)
+    world.receiver.arrive(b"x" * 5)
+    assert (world.status.flushed, world.status.receiver) == (str(at(55)), "receiving")
+
+
+@pytest.mark.parametrize("left", ["wal-new", "wal"])
+def test_wal_that_was_about_to_be_installed_or_was_replaced_is_swept(world: World, left: str) -> None:
+    receiving(world)
+    if left == "wal":
+        installing(world, 30, f"1@{OLDEST}", HEAD + b"y" * 30)
+    (world.folder / left).mkdir()
+    status = world.status
+    world.restart()
+    assert world.status.model_copy(update={"receiver": status.receiver}) == status
+    assert len(list(world.folder.glob("wal*"))) == 1
+
+
 def test_who_has_no_term_yet_is_enrolled_again_by_a_later_claim(world: World) -> None:
     world.enrol(promised=3, counts_from=4)
     world.enrol(promised=5, counts_from=6)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neon_compose.errors import Conflict, Corrupt
 from neon_compose.model.lsn import Lsn
 from neon_compose.terms import members
-from neon_compose.terms.history import History
+from neon_compose.terms.history import History, Log
 from neon_compose.terms.members import Copy, Cut, Member, Promise, Record, Report
 from tests.unit.terms.samples import MOST_LSN, bytes_of, family, history, member
 
@@ -171,3 +171,21 @@ def test_a_replacement_counts_from_wal_of_a_later_term_on() -> None:
     assert one.counts
     assert not replace(one, flushed=Lsn(4)).counts
     assert not replace(one, counts_from=5).counts
+
+
+@given(family(), st.integers(0, MOST_LSN), st.integers(0, MOST_LSN), st.data())
+def test_what_is_installed_is_the_decided_wal_and_takes_back_none_of_it(
+    found: tuple[History, ...], end: int, at: int, data: st.DataObject
+) -> None:
+    decided, mine = (data.draw(st.sampled_from(found[1:])) for _ in range(2))
+    history = decided.up_to(Lsn(at))
+    if not history.starts:
+        return
+    one = replace(member(end), history=mine.up_to(Lsn(end)), promised=9)
+    wanted = replace(member(at), history=history, oldest=Lsn(at))
+    made = members.installed(one, wanted)
+    if made is None:
+        assert bytes_of(one.history, Lsn(at)) == bytes_of(decided, Lsn(at))
+        return
+    assert (made.promised, made.log) == (9, Log(history, Lsn(at)))
+    assert members.installed(made, wanted) is None

@@ -213,3 +213,20 @@ def test_one_safekeeper_is_its_own_majority() -> None:
     assert terms.commit_lsn(decided, [Report(A, 1, Lsn(5))]) == Lsn(5)
     one = members.receive(member(0, (1, 0)), 1, Lsn(0), Lsn(5))
     assert members.report(one) == Report(A, 1, Lsn(5))
+
+
+def test_who_comes_into_empty_seats_knows_all_that_was_decided() -> None:
+    register, _ = founded()
+    for _ in range(3):
+        register = terms.claim(register)
+    register = terms.decide(register, history((1, 0), (3, 4)))
+    register = terms.reseated(register, 5)
+    given_to = []
+    for seat in range(3):
+        register, one = terms.enrol(register, seat, UUID(int=50 + seat), Lsn(8), register.decided.history)
+        given_to.append(one)
+    register = terms.claim(register)
+    answers = [members.answer(members.promise(one, 4), Lsn(8)) for one in given_to]
+    assert terms.choose(register.claimed, answers) == history((1, 0), (3, 4), (4, 8))
+    with pytest.raises(Unavailable):
+        terms.choose(register.claimed, answers[:2])
