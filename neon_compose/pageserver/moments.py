@@ -46,6 +46,10 @@ class CommittedWal(Protocol):
         """The end of the last record there is by the commit LSN."""
         ...
 
+    def commit_lsn(self, manifest: Manifest) -> Lsn | None:
+        """Up to where it is committed, unchecked; None if too few safekeepers answer."""
+        ...
+
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:
         """Up to the last record that ends by `end`, which is committed."""
         ...
@@ -63,6 +67,9 @@ class NoSafekeepers:
     """The `CommittedWal` of a stack that has none."""
 
     def end(self, manifest: Manifest) -> Lsn:
+        raise _no_safekeepers(manifest)
+
+    def commit_lsn(self, manifest: Manifest) -> Lsn | None:
         raise _no_safekeepers(manifest)
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:  # noqa: ARG002
@@ -188,15 +195,17 @@ class Moments:
                 continue  # the branch wasn't there: it is its parent's
             if lsn == begin:
                 return self._start(part.manifest, lsn)
-            end = part.upto or self._latest(part.manifest)
-            if lsn > end:
+            if lsn > (part.upto or self._committed(part.manifest)):
                 break
-            return self._start(part.manifest, self._normal(part.manifest, lsn, end))
+            normal = lsn if lsn == part.upto else self._from(part.manifest, lsn, lsn).end
+            return self._start(part.manifest, normal)
         raise self._no_moment(parts, f"at {lsn}")
 
-    def _normal(self, manifest: Manifest, lsn: Lsn, end: Lsn) -> Lsn:
-        """The end of the last record that ends by `lsn`; `end` is that of one."""
-        return lsn if lsn == end else self._from(manifest, lsn, lsn).end
+    def _committed(self, manifest: Manifest) -> Lsn:
+        """Up to where there are moments, without a look at the WAL: what is damaged in it later on is no
+        reason not to open an earlier one, which may be all that is left."""
+        known = self.wal.commit_lsn(manifest) if _has_wal(manifest) else None
+        return known or self._latest(manifest)
 
     def _from(self, manifest: Manifest, lsn: Lsn, end: Lsn) -> Committed:
         """WAL up to `end` that has all from `lsn` on."""

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from neon_compose.errors import Corrupt
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
@@ -45,10 +46,14 @@ class FakeWal:
     path: Path
     rows: dict[UUID, list[Row]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    damaged: Lsn | None = None  # no record that ends after it can be read
+
+    def commit_lsn(self, manifest: Manifest) -> Lsn:
+        return self.rows[manifest.branch_id][-1].end
 
     def end(self, manifest: Manifest) -> Lsn:
         self.asked.append(f"end of {manifest.name}")
-        return self.rows[manifest.branch_id][-1].end
+        return self._whole(self.rows[manifest.branch_id][-1].end)
 
     def upto(self, manifest: Manifest, end: Lsn) -> FakeCommitted:
         self.asked.append(f"{manifest.name} over {len(manifest.layers)} to {end}")
@@ -56,9 +61,14 @@ class FakeWal:
 
     def _upto(self, manifest: Manifest, end: Lsn) -> FakeCommitted:
         rows = self.rows[manifest.branch_id]
-        assert end <= rows[-1].end, "beyond what is committed"
+        assert self._whole(end) <= rows[-1].end, "beyond what is committed"
         ends = takewhile(lambda one: one <= end, (row.end for row in rows))
         return FakeCommitted(WalFolder(self.path / str(manifest.branch_id), 1, SEGMENT), max(ends))
+
+    def _whole(self, end: Lsn) -> Lsn:
+        if self.damaged is not None and end > self.damaged:
+            raise Corrupt(f"WAL is damaged at {self.damaged}", code="wal_damaged")
+        return end
 
     def receive(self, store: ObjectStore, name: str, start: Lsn) -> None:
         """From now on the branch has a safekeeper, and WAL from `start` on."""

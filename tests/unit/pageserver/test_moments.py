@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from neon_compose.errors import Conflict, NeonError, NotFound, Unavailable
+from neon_compose.errors import Conflict, Corrupt, NeonError, NotFound, Unavailable
 from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
 from neon_compose.model.moments import Settled, Time
@@ -135,6 +135,16 @@ def test_an_lsn_outside_of_history_is_refused_with_the_range(world: World) -> No
     for outside in (Lsn(end.value + 1), Lsn(end_of(world, "main").value - 1), Lsn(0)):
         error = refused(NotFound, "no_such_moment", lambda lsn=outside: world.moments.start("main", lsn))  # type: ignore[misc]
         assert f"from {end_of(world, 'main')} (2026-11-28T10:00:00Z) to {end}" in error.detail
+
+
+def test_damaged_wal_keeps_no_moment_before_it_from_being_opened(world: World) -> None:
+    first = world.committed.write(world.store, "main", 100, at(1))
+    world.committed.damaged = world.committed.write(world.store, "main", 100, at(2))
+    end = world.committed.write(world.store, "main", 100, at(3))
+    assert point(world, "main", first) == ("main", first)
+    assert point(world, "main", world.committed.damaged) == ("main", world.committed.damaged)
+    for moment in (end, Time(at(3)), None):
+        refused(Corrupt, "wal_damaged", lambda m=moment: world.moments.start("main", m))  # type: ignore[misc]
 
 
 def test_a_start_has_the_layers_that_end_by_then(world: World) -> None:
