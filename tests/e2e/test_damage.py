@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
 import psycopg
 import pytest
 
+from neon_compose.model.lsn import Lsn
+from tests.e2e.flipping import PYTHON, flipped, flipped_wal
 from tests.e2e.stack import Ran, Stack
 
 STORAGE, PG = "hurt", "victim"
 NEEDLE = "needle in the haystack"
 CORRUPT = 7
-PYTHON = "/opt/neon/bin/python"
-_FLIP = """\
-import pathlib, sys
-[path] = sorted(pathlib.Path(sys.argv[1]).glob(sys.argv[2]))
-raw = bytearray(path.read_bytes())
-at = raw.index(sys.argv[3].encode()) if sys.argv[3] else len(raw) // 2
-raw[at] ^= 1
-with path.open("r+b") as file:
-    file.seek(at)
-    file.write(raw[at : at + 1])
-print(path.name)
-"""
 _HEALTHY = "import urllib.request as r; r.urlopen('http://127.0.0.1:6400/healthz', timeout=2)"
 
 
 class Hurt:
-    """A storage with one branch and its pg; `flip` inverts a bit and, at its end, inverts it again."""
+    """A storage with one branch and its pg."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
 
-    @contextmanager
-    def flip(self, root: str, pattern: str, needle: str = "") -> Iterator[str]:
-        """The name of the one file that matches. Where `needle` is in it, else in its middle."""
-        name = self._flip(root, pattern, needle)
-        try:
-            yield name
-        finally:
-            self._flip(root, pattern, needle and chr(ord(needle[0]) ^ 1) + needle[1:])
-
-    def _flip(self, *args: str) -> str:
-        done = self.stack.container(f"storage_{STORAGE}").exec_run([PYTHON, "-c", _FLIP, *args])
-        assert done.exit_code == 0, done.output
-        name: str = done.output.decode().strip()
-        return name
+    def flip(self, root: str, pattern: str, needle: str = "") -> AbstractContextManager[str]:
+        return flipped(self.stack.container(f"storage_{STORAGE}"), root, pattern, needle)
 
     def restart(self) -> None:
         """A pageserver that remembers nothing of what it read before."""
@@ -142,3 +122,33 @@ def test_a_flipped_digit_of_a_document_is_no_other_id(hurt: Hurt) -> None:
     with hurt.flip("/storage/refs/branches", "main.json", branch) as name:
         hurt.refused(hurt.branch, name)
     assert stack.sql(PG, "select t from hay") == [(NEEDLE,)]
+
+
+def test_a_flipped_byte_of_wal_is_named_and_never_taken_for_its_end(hurt: Hurt) -> None:
+    """With one safekeeper nobody else has it whole: what lies before it opens, nothing after it does."""
+    stack, at = hurt.stack, []
+    for what in ("before", "straw in the WAL", "after"):
+        stack.sql(PG, f"insert into hay values ('{what}')")
+        at.append(stack.sql(PG, "select pg_current_wal_flush_lsn()::text")[0][0])
+    before, _, after = at
+
+    def branch(moment: str) -> Ran:
+        return stack.run("branch", "create", "another", "--from", f"{STORAGE}/{PG}{moment}")
+
+    with flipped_wal(stack, "safekeeper_1", "straw in the WAL") as segment:
+        for moment in (f"@{after}", ""):
+            said = hurt.refused(partial(branch, moment), segment.removesuffix(".partial")).err
+            found = re.search("damaged at ([0-9A-F]+/[0-9A-F]+)", said)
+            assert found is not None, said
+            assert Lsn.parse(before) <= Lsn.parse(found[1]) < Lsn.parse(at[1])
+        assert branch(f"@{before}").code == 0
+        assert stack.sql("another", "select t from hay") == [(NEEDLE,), ("before",)]
+        drop(stack, "another")
+    assert branch("").code == 0
+    assert len(stack.sql("another", "select t from hay")) == 4
+    drop(stack, "another")
+
+
+def drop(stack: Stack, pg: str) -> None:
+    stack.cli("pg", "stop", pg)
+    stack.cli("branch", "delete", f"{STORAGE}/{pg}", "--discard-writes")

@@ -9,12 +9,13 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
 
 from tests.e2e.conftest import StackMaker
+from tests.e2e.flipping import flipped_wal
 from tests.e2e.stack import Stack
 from tests.e2e.writer import Writer
 
@@ -140,3 +141,29 @@ def test_no_acknowledged_row_is_lost_whatever_dies(
         stack.sql("main", "select bt_index_check('written_pkey', true)")
     writer.stop()
     assert writer.lost(partial(stack.sql, "main")) == set()
+    if safekeepers == 3:
+        flip_a_byte_of_wal(stack)
+
+
+def flip_a_byte_of_wal(stack: Stack) -> None:
+    """What one safekeeper has damaged is named, and taken from another; where all have, nothing opens."""
+    stack.sql("main", "create table hay as select 'straw in the WAL' as t")
+    stack.wait_until(_has_flushed, stack, *stack.sql("main", "select pg_current_wal_flush_lsn()::text")[0])
+    with ExitStack() as damage:
+        for name in ("safekeeper_2", "safekeeper_3"):
+            damage.enter_context(flipped_wal(stack, name, "straw in the WAL"))
+        with flipped_wal(stack, "safekeeper_1", "straw in the WAL") as segment:
+            ran = stack.run("branch", "create", "none", "--from", "main/main")
+            named = segment.removesuffix(".partial")
+            assert (ran.code, named in ran.err) == (7, True), ran
+        stack.cli("branch", "create", "whole", "--from", "main/main")  # the first one has it whole again
+        assert stack.sql("whole", "select t from hay") == [("straw in the WAL",)]
+    said = stack.container("storage_main").logs().decode()
+    for number in (1, 2, 3):
+        assert f'safekeeper-{number}: WAL segment "{named}" is damaged at ' in said, said[-4000:]
+
+
+def _has_flushed(stack: Stack, lsn: str) -> bool:
+    """All three of them."""
+    query = f"select count(*) from pg_stat_replication where sync_state <> 'async' and flush_lsn >= '{lsn}'"
+    return stack.sql("main", query) == [(3,)]
