@@ -9,6 +9,7 @@ A report, not a test: no time is ever asserted. Run as `python -m tests.bench`.
     vanilla.py     the floor: Postgres in a container on an existing data directory
     ours.py        the stack, through REST as its users drive it
     client.py      pgbench, placed alike for both sides
-    branch.py disk.py fresh.py throughput.py idle.py      one module per group of measures
+    branch.py disk.py fresh.py throughput.py receiving.py history.py layers.py many.py idle.py
+                   one module per group of measures
     report.py      Markdown and JSON
 """

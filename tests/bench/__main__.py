@@ -17,8 +17,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import branch, disk, fresh, history, idle, machine, many, report, throughput, vanilla
-from tests.bench.bench import Bench, Group, Options
+from tests.bench import (
+    branch,
+    disk,
+    fresh,
+    history,
+    idle,
+    layers,
+    machine,
+    many,
+    receiving,
+    report,
+    throughput,
+    vanilla,
+)
+from tests.bench.bench import SECOND_STACKS, Bench, Group, Options
 from tests.bench.engine import Engine
 from tests.bench.goals import Measure
 from tests.bench.ours import Ours
@@ -30,7 +43,9 @@ GROUPS: tuple[Group, ...] = (
     *disk.GROUPS,
     *fresh.GROUPS,
     *throughput.GROUPS,
+    *receiving.GROUPS,
     *history.GROUPS,
+    *layers.GROUPS,
     *many.GROUPS,
     *idle.GROUPS,
 )
@@ -138,7 +153,7 @@ def _remove(run: str, folder: Path) -> None:
     if stack.leftovers():
         stack.run("down", "-v", "--yes")
     engine = Engine(run, image="none")
-    for name in (run, f"{run}{idle.SECOND}"):
+    for name in (run, *(f"{run}{suffix}" for suffix in SECOND_STACKS)):
         engine.remove_everything(name)
 
 

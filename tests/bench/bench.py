@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.bench import datasets, vanilla
@@ -15,7 +15,9 @@ from tests.bench.goals import Measure
 from tests.bench.ours import Ours
 from tests.bench.pairs import Stopwatch
 from tests.bench.vanilla import Vanilla
+from tests.e2e.stack import Stack
 
+SECOND_STACKS = ("d", "t")  # what follows the first stack's name in theirs: removed with it at the end
 Say = Callable[[str], None]
 
 
@@ -73,6 +75,19 @@ class Bench:
             self._make(dataset)
             self._ready.add(dataset.name)
         return dataset.name
+
+    @contextmanager
+    def beside(self, suffix: str, stack_file: str) -> Iterator[Bench]:
+        """The same against a second stack, over the same databases; `suffix` is one of `SECOND_STACKS`."""
+        assert suffix in SECOND_STACKS, suffix
+        stack = Stack(f"{self.ours.stack.name}{suffix}", self.work / f"stack-{suffix}", stack_file)
+        other = Ours(stack, self.engine)
+        try:
+            other.up()
+            yield replace(self, ours=other, _ready=set())
+        finally:
+            other.down()
+            self.engine.remove_everything(stack.name)
 
     def _make(self, dataset: Dataset) -> None:
         volume = self._volume(dataset)

@@ -24,9 +24,16 @@ class Client:
 
     def pgbench(self, script: tuple[str, ...], conninfo: str, seconds: float) -> float:
         """Transactions per second of one run, the connections' making left out."""
+        return self._run(script, "-T", max(1, round(seconds)), conninfo)
+
+    def transactions(self, script: tuple[str, ...], conninfo: str, each: int) -> None:
+        """As many from each of the clients, however long that takes."""
+        self._run(script, "-t", each, conninfo)
+
+    def _run(self, script: tuple[str, ...], option: str, value: int, conninfo: str) -> float:
         command = [
             *(_PROGRAM, "-n", *script, "-c", str(CLIENTS), "-j", str(THREADS)),
-            *("-T", str(max(1, round(seconds))), conninfo),
+            *(option, str(value), conninfo),
         ]
         code, output = self._container.exec_run(command)
         found = _TPS.search(output.decode())

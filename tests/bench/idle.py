@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench.bench import Bench, Group
+from tests.bench.bench import SECOND_STACKS, Bench, Group
 from tests.bench.goals import Measure, ours_at_most
 from tests.bench.ours import Ours
 from tests.bench.pairs import Alternation, Sample, Stopwatch, calm
 from tests.e2e.stack import Stack
 
 MB = 1e6
-SECOND = "d"  # after the first stack's name
+_SUFFIX = SECOND_STACKS[0]
 _IDLE_S = 1.0
 _STACK_IDLE_S, _STACK_IDLE_QUICK_S = 30.0, 5.0  # MinIO gives memory of its start back slowly
 _REPEATS = 3
@@ -59,7 +59,7 @@ def _timed_up(other: Ours) -> float:
 
 def default_stack(bench: Bench) -> Iterator[Measure]:
     """A second stack made from the default stack file, MinIO included; images are built already."""
-    name = f"{bench.ours.stack.name}{SECOND}"
+    name = f"{bench.ours.stack.name}{_SUFFIX}"
     stack = Stack(name, bench.work / "default", _default_stack_file())
     other = Ours(stack, bench.engine)
     try:

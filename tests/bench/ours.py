@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from tests.e2e.stack import Stack
 
 _SETTLED_S = 120.0
 _IMPORT_S = 3600.0
+DEFAULTS: Mapping[str, str] = MappingProxyType({})  # settings of a pg
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ class Ours:
         return f"b{self._count}"
 
     def request_branch(
-        self, name: str, storage: str, source: str = "", durability: str | None = None
+        self,
+        name: str,
+        storage: str,
+        source: str = "",
+        durability: str | None = None,
+        settings: Mapping[str, str] = DEFAULTS,
     ) -> dict[str, Any]:
         """One request: a new branch of `source`, by default the import, a pg over it, started."""
         body = {
@@ -85,19 +92,24 @@ class Ours:
             "storage_name": storage,
             "from": source or f"{storage}@import",
             "durability": durability,
+            "settings": dict(settings),
             "start": True,
         }
         made: dict[str, Any] = self.call("PUT", "/pgs", body)
         return made
 
     def open_branch(
-        self, storage: str, source: str = "", durability: str | None = None
+        self,
+        storage: str,
+        source: str = "",
+        durability: str | None = None,
+        settings: Mapping[str, str] = DEFAULTS,
     ) -> tuple[Pg, psycopg.Connection, float]:
         """The pg, the first session that answered `SELECT 1`, and the ms from the request until then."""
         password = self._password(storage)
         name = self.new_name()
         watch = Stopwatch()
-        pg = self._pg(self.request_branch(name, storage, source, durability), password)
+        pg = self._pg(self.request_branch(name, storage, source, durability, settings), password)
         session = psycopg.connect(pg.conninfo, autocommit=True)
         session.execute("select 1").fetchone()
         return pg, session, watch.ms()
@@ -158,10 +170,14 @@ class Ours:
 
     @contextmanager
     def branch(
-        self, storage: str, source: str = "", durability: str | None = None
+        self,
+        storage: str,
+        source: str = "",
+        durability: str | None = None,
+        settings: Mapping[str, str] = DEFAULTS,
     ) -> Iterator[tuple[Pg, psycopg.Connection, float]]:
         """A branch for a while; the session is closed and all is dropped at the end."""
-        pg, session, ms = self.open_branch(storage, source, durability)
+        pg, session, ms = self.open_branch(storage, source, durability, settings)
         try:
             yield pg, session, ms
         finally:

@@ -23,6 +23,14 @@ from neon_compose.wait import Deadline, until
 LABEL = "dev.neon-compose.stack"
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 PROGRAM = Path(sys.executable).with_name("neon-compose")
+_PYTHON = "/opt/neon/bin/python"
+_REDO = """
+import json, sys
+from neon_compose import settings
+from neon_compose.wire.pageserver_client import PageserverClient
+with PageserverClient("http://127.0.0.1:6400", settings.secret_file("NEON_TOKEN_FILE")) as client:
+    print(json.dumps(list(client.redo(sys.argv[1]))[-1].result))
+"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,14 @@ class Stack:
     def containers(self, component: str = "") -> list[Any]:
         labels = [f"{LABEL}={self.name}"] + ([f"dev.neon-compose.component={component}"] if component else [])
         return list(self.docker.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
+
+    def redo(self, storage: str, branch: str) -> dict[str, Any]:
+        """Have what there is of the branch's WAL replayed into a layer; what that came to."""
+        command = [_PYTHON, "-c", _REDO, branch]
+        status, said = self.container(f"storage_{storage}").exec_run(command)
+        assert status == 0, said.decode()
+        found: dict[str, Any] = json.loads(said)
+        return found
 
     def container(self, name: str) -> Any:
         return self.docker.containers.get(f"{self.name}_{name}")
