@@ -73,19 +73,25 @@ class Growth:
     replay: Replay
     walk: Walk
 
-    def advance(self, manifest: Manifest, wal: Committed, watch: Watch) -> Grown | None:
-        """A delta layer of the committed WAL after the branch's newest layer; None if that would be none.
+    def advance(
+        self, manifest: Manifest, wal: Committed, watch: Watch, vain: Lsn | None = None
+    ) -> Grown | None:
+        """A delta layer of the committed WAL after the branch's newest layer; None if that would be none:
+        without a newer checkpoint nothing is gained, and nothing is replayed. `vain` is how far WAL went the
+        last time it came to that, and is not looked at again.
 
         Raises `Corrupt` for damaged WAL, `Conflict` code "layers_changed", `NotFound` if the branch was
         deleted meanwhile, and what `watch` raises. The branch is as it was then.
         """
         began_s = wait.monotonic_s()
         tip = self.tips.get(manifest.layers)
-        if wal.end <= tip.end:
+        if wal.end <= tip.end or (vain is not None and not self._has_checkpoint(wal, max(vain, tip.end))):
             return None
         walked = self.walk(wal.folder, tip.control.redo, wal.end)
-        record = walked.last_record
-        if record is None or walked.end <= tip.end:
+        record, checkpoint = walked.last_record, walked.last_checkpoint
+        if record is None or walked.end <= tip.end or checkpoint is None:
+            return None
+        if checkpoint <= tip.control.checkpoint:  # the one that the newest layer begins with
             return None
         cut = Cut(wal.folder.path, walked.end)
         with self._noted() as layer:
@@ -94,6 +100,9 @@ class Growth:
             self._name(manifest, layer)
         replayed = walked.end.value - tip.control.redo.value
         return Grown(layer, walked.end, replayed, wait.monotonic_s() - began_s)
+
+    def _has_checkpoint(self, wal: Committed, after: Lsn) -> bool:
+        return wal.end > after and self.walk(wal.folder, after, wal.end).last_checkpoint is not None
 
     def fold(self, manifest: Manifest, watch: Watch) -> Grown:
         """An image layer that says what the branch's newest layer and those under it say. Raises as

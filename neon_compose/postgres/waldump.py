@@ -26,6 +26,7 @@ _LINE = re.compile(
     r"prev [0-9A-F]+/[0-9A-F]+, desc: (.*)"
 )
 _END_OF_WAL = re.compile(r"error in WAL record at|could not find file|could not open file")
+_CHECKPOINTS = (b"desc: CHECKPOINT_ONLINE ", b"desc: CHECKPOINT_SHUTDOWN ")
 _CHUNK = 1 << 16
 _ENVIRONMENT = {"TZ": "UTC", "LC_ALL": "C"}  # how it writes times and messages
 
@@ -52,6 +53,15 @@ class Line:
         return end
 
 
+@dataclass(frozen=True)
+class Ends:
+    """What a whole dump comes to: its first record, its last, and the last checkpoint among them."""
+
+    first: Line | None
+    last: Line | None
+    checkpoint: Line | None
+
+
 class Dump:
     """A running pg_waldump. Its lines are read first, then its complaint."""
 
@@ -62,14 +72,16 @@ class Dump:
         for line in _stream(self._process.stdout):
             yield line.decode(errors="replace")
 
-    def ends(self) -> tuple[Line | None, Line | None]:
-        """The first record and the last one; what lies between is thrown away unread."""
+    def ends(self) -> Ends:
+        """See `Ends`; what lies between is thrown away unread."""
         stream = _stream(self._process.stdout)
         first = last = stream.readline()
+        checkpoint = _last_checkpoint(first)
         while chunk := stream.read(_CHUNK):
             last += chunk
+            checkpoint = _last_checkpoint(last) or checkpoint
             last = last[last.rfind(b"\n", 0, -1) + 1 :]  # a line can be longer than any chunk
-        return Line.parse(first.decode(errors="replace")), Line.parse(last.decode(errors="replace"))
+        return Ends(_parsed(first), _parsed(last), _parsed(checkpoint))
 
     def complaint(self) -> str:
         """What it said on stderr until its end."""
@@ -104,6 +116,19 @@ def dumping(version: Version, wal: Path, start: Lsn, first: str, last: str, *opt
 def is_end_of_wal(complaint: str) -> bool:
     """Whether it came to the end of valid WAL, of which it always complains; else it couldn't read it."""
     return not complaint or _END_OF_WAL.search(complaint) is not None
+
+
+def _last_checkpoint(lines: bytes) -> bytes:
+    """The last line that tells a checkpoint, as far as it is there; the first line begins with `lines`.
+
+    A logical message may hold the same words: for whoever looks that is one look in vain, at most.
+    """
+    at = max(lines.rfind(word) for word in _CHECKPOINTS)
+    return lines[lines.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0] if at >= 0 else b""
+
+
+def _parsed(line: bytes) -> Line | None:
+    return Line.parse(line.decode(errors="replace"))
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -56,13 +56,14 @@ class Walked:
     """WAL is whole from the start up to `end`, the end of a record (or the start, if none follows).
 
     `last_record` is where that record begins, None if none follows: what replaying up to `end` has for its
-    recovery_target_lsn.
+    recovery_target_lsn. `last_checkpoint` is where the last record of a checkpoint begins.
     """
 
     end: Lsn
     stop: Stop
     said: str = ""  # pg_waldump's words on it
     last_record: Lsn | None = None
+    last_checkpoint: Lsn | None = None
 
 
 def walk(
@@ -84,8 +85,9 @@ def walk(
     if bound <= start:
         return Walked(start, Stop.BOUND)
     with stretch.dumping(version, bound) as dump:
-        first, last = dump.ends()
+        ends = dump.ends()
         said, failed = dump.complaint(), dump.failed()
+    first, last = ends.first, ends.last
     if first is None and upto is not None and stretch.holds_record(version):
         return Walked(start, Stop.BOUND)
     if first is not None and first.start != after_page_header(start, wal.segment_size):
@@ -99,7 +101,8 @@ def walk(
         walked = _checked(wal, known, upto, _judged(wal, end, stretch, said))
     else:
         walked = Walked(end, Stop.BOUND if upto is not None or end == bound else Stop.CUT)
-    return replace(walked, last_record=last.start if last else None)
+    checkpoint = ends.checkpoint.start if ends.checkpoint else None
+    return replace(walked, last_record=last.start if last else None, last_checkpoint=checkpoint)
 
 
 def normalise(version: Version, wal: WalFolder, start: Lsn, lsn: Lsn) -> Lsn:
@@ -178,7 +181,7 @@ class _Stretch:
     def holds_record(self, version: Version) -> bool:
         """Whether a whole record begins at `start`."""
         with self.dumping(version, self.end, "--limit=1") as dump:
-            first, _ = dump.ends()
+            first = dump.ends().first
         return first is not None and first.start == after_page_header(self.start, self.wal.segment_size)
 
     @contextmanager

@@ -81,9 +81,17 @@ class FakeReplay:
         return add_delta(self.folder, tip.tip, layer, cut.end) if self.finds_checkpoint else None
 
 
-def walk(_: WalFolder, start: Lsn, known: Lsn) -> Walked:
-    last = Lsn(known.value - 8) if known > start else None
-    return Walked(known, Stop.BOUND, last_record=last)
+@dataclass
+class FakeWalk:
+    """WAL whose last record is a checkpoint's, or has none."""
+
+    finds_checkpoint: bool = True
+    walked: list[tuple[Lsn, Lsn]] = field(default_factory=list)
+
+    def __call__(self, _: WalFolder, start: Lsn, known: Lsn) -> Walked:
+        self.walked.append((start, known))
+        last = Lsn(known.value - 8) if known > start else None
+        return Walked(known, Stop.BOUND, "", last, last if self.finds_checkpoint else None)
 
 
 @dataclass
@@ -101,7 +109,10 @@ class Place:
         self.replay = FakeReplay(self.layers)
         maps = self.work / "maps"
         self.tips = Tips(lambda tip, layers: load_tip(self.store, maps, tip, layers))
-        self.growth = Growth(self.store, self.tips, self.ages, maps, self.work / "growing", self.replay, walk)
+        self.walk = FakeWalk()
+        self.growth = Growth(
+            self.store, self.tips, self.ages, maps, self.work / "growing", self.replay, self.walk
+        )
         self.growth.sweep()
 
     def main(self) -> Manifest:

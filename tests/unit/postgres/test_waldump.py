@@ -8,7 +8,7 @@ import pytest
 
 from neon_compose.model.lsn import Lsn
 from neon_compose.postgres.versions import Version
-from neon_compose.postgres.waldump import Line, dumping, is_end_of_wal
+from neon_compose.postgres.waldump import Ends, Line, dumping, is_end_of_wal
 
 COMMIT = (
     "rmgr: Transaction len (rec/tot):     34/    34, tx:        735, lsn: 0/00B5A0B8, prev 0/00B5A080, "
@@ -17,6 +17,10 @@ COMMIT = (
 SWITCH = (
     "rmgr: XLOG        len (rec/tot):     24/    24, tx:          0, lsn: 0/00B5A0E0, prev 0/00B5A0B8, "
     "desc: SWITCH "
+)
+CHECKPOINT = (
+    "rmgr: XLOG        len (rec/tot):    114/   114, tx:          0, lsn: 0/00B5A0F8, prev 0/00B5A0B8, "
+    "desc: {} redo 0/B5A0B8; tli 1; prev tli 1; fpw true; wal_level replica"
 )
 SEGMENT = 1 << 20
 
@@ -44,9 +48,23 @@ def test_the_first_and_the_last_line_are_kept(tmp_path: Path, middle: int) -> No
     program.write_text(f"#!/bin/sh\ncat {tmp_path}/out; echo why >&2; exit 1\n")
     program.chmod(0o755)
     with dumping(Version(17, tmp_path), tmp_path, Lsn(0), "a", "b") as dump:
-        assert dump.ends() == (Line.parse(COMMIT), Line.parse(long))
+        assert dump.ends() == Ends(Line.parse(COMMIT), Line.parse(long), None)
         assert dump.complaint() == "why"
         assert dump.failed()
+
+
+@pytest.mark.parametrize("before", [0, 1, 3000])
+@pytest.mark.parametrize("after", [0, 1, 3000])
+def test_the_last_checkpoint_is_found_wherever_it_is(tmp_path: Path, before: int, after: int) -> None:
+    online = CHECKPOINT.format("CHECKPOINT_ONLINE")
+    lines = [CHECKPOINT.format("CHECKPOINT_SHUTDOWN").replace("00B5A0F8", "00B5A000"), *[SWITCH] * before]
+    lines += [online, *[CHECKPOINT.format("CHECKPOINT_REDO"), COMMIT] * after]
+    (tmp_path / "out").write_text("\n".join(lines) + "\n")
+    program = tmp_path / "pg_waldump"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/out\n")
+    program.chmod(0o755)
+    with dumping(Version(17, tmp_path), tmp_path, Lsn(0), "a", "b") as dump:
+        assert dump.ends() == Ends(Line.parse(lines[0]), Line.parse(lines[-1]), Line.parse(online))
 
 
 @pytest.mark.parametrize(
