@@ -19,9 +19,11 @@ folder's lock, which the receiver holds too, keeps the next supervisor out until
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -47,6 +49,7 @@ _IDENTITY = """
 SELECT current_setting('neon.branch', true), current_setting('neon.term', true), pg_is_in_recovery(),
        (SELECT timeline_id FROM pg_control_checkpoint()),
        (SELECT bytes_per_wal_segment FROM pg_control_init())"""
+_AWAITED = "SELECT current_setting('synchronous_standby_names') <> ''"
 _SLOT = "SELECT slot_type = 'physical', wal_status FROM pg_replication_slots WHERE slot_name = %s"
 _MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true)"
 _DROP_SLOT = "SELECT pg_drop_replication_slot(%s)"
@@ -174,6 +177,8 @@ class Receiver:
             self._verify(session)
             _ensure_slot(session, name)
             process = self._spawn()
+            if process is not None and session.execute(_AWAITED).fetchone() != (True,):
+                _yield(process)
             try:
                 if process is not None:
                     self._watch(process, session)
@@ -272,6 +277,15 @@ class Receiver:
             _log.warning("%s: %s: %s", self._subject.name, state.trouble.message, state.trouble.detail)
         if state.condition is not before.condition:
             self._changed(state)
+
+
+def _yield(process: subprocess.Popen[bytes]) -> None:
+    """No commit waits for what it receives: have it take the CPU from nobody when there is more.
+
+    It then receives and syncs in fewer, larger pieces. It keeps its share, so it doesn't fall behind.
+    """
+    with suppress(OSError):  # it has ended, or the engine's rules for system calls forbid it
+        os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _connect(primary: Primary, name: str) -> psycopg.Connection[tuple[object, ...]]:

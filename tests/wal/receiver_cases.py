@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,7 @@ def commits_are_acknowledged_only_while_the_receiver_runs(place: Place) -> None:
         assert (receiver.flushed() or Lsn(0)) > place.template.start
         process = receiver._process
         assert process is not None
+        assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
         held = [str(path.readlink()) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
         assert str(segments.folder.path / ".lock") in held, held  # it keeps the folder's lock
     assert process.returncode is not None
@@ -137,6 +139,8 @@ def a_stale_tail_after_the_start_of_a_term_is_not_replayed(place: Place) -> None
         start = old.lsn()
         old.sql(INSERT.format(11, 4000))
         await_flushed(receiver, old.lsn())
+        assert receiver._process is not None  # no commit waits for it: it gives way
+        assert os.sched_getscheduler(receiver._process.pid) == os.SCHED_BATCH
     end = end_of(place, segments)
     assert end.value - start.value > 2 * SEGMENT
     found = rows_replayed(place.template, segments, end, place.home / "uncut")
