@@ -62,6 +62,14 @@ class Keeper:
         self._noted_s = -_NOTE_S
         self._now = Now(record, record.member(max(record.oldest, record.committed)))
 
+    @classmethod
+    def begun(cls, folder: Path, record: Record, around: Around) -> Keeper:
+        """Of a branch that was enrolled just now: its folder is settled."""
+        keeper = cls(folder, record, around)
+        keeper._wal.begun(record.oldest)
+        keeper._settled = True
+        return keeper
+
     # ---- looking
 
     @property
@@ -371,7 +379,7 @@ class Keeper:
     def _start(self, source: Source) -> None:
         member = self._now.member
         receiver = self._around.receiver(
-            self._wal.segments,
+            self._wal.lent(),
             Subject(self.branch, source.term, member.identity),
             source.primary(self._folder),
             self._around.said / f"{self.branch}.said",

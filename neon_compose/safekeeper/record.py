@@ -119,8 +119,9 @@ def write(folder: Path, record: Record) -> None:
 
 
 def seed(folder: Path, record: Record, before: bytes) -> None:
-    """Have the record's WAL begin at its `oldest`; `before` is what is in that segment up to there."""
-    with Segments.open(folder / record.wal, record.timeline, record.segment_size) as segments:
+    """Have the record's WAL begin at its `oldest`; `before` is what is in that segment up to there. Its
+    folder's name is durable once the record is."""
+    with Segments.take(folder / record.wal, record.timeline, record.segment_size) as segments:
         segments.seed(record.oldest, before)
 
 

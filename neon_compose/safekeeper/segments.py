@@ -60,15 +60,26 @@ class Segments:
         Raises `Conflict` while another process has it, `Corrupt` if it isn't what this module left.
         """
         durable.make_folder(path)
+        found = cls.take(path, timeline, segment_size)
+        try:
+            found.settle()
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    @classmethod
+    def take(cls, path: Path, timeline: int, segment_size: int) -> Segments:
+        """As `open`, for a folder that this process makes or has just made: it is in order, and `seed` makes
+        durable what is in it. That the folder itself is, is the caller's to see to."""
+        path.mkdir(durable.PRIVATE_FOLDER, exist_ok=True)
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, durable.PRIVATE_FILE)
         try:
             _take(lock, path)
-            made = cls(WalFolder(path, timeline, segment_size), lock)
-            made.settle()
         except BaseException:
             os.close(lock)
             raise
-        return made
+        return cls(WalFolder(path, timeline, segment_size), lock)
 
     def close(self) -> None:
         if self.lock >= 0:

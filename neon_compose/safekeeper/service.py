@@ -123,8 +123,7 @@ class Service:
                 keeper.enrol_again(wanted)
                 return keeper
             self._volume.make(branch, lambda folder: _fill(folder, wanted, before))
-            keeper = Keeper(self._volume.folder(branch), wanted, self._around)
-            keeper.tend()
+            keeper = Keeper.begun(self._volume.folder(branch), wanted, self._around)
             self._keepers[branch] = keeper
             return keeper
 
@@ -210,7 +209,7 @@ def _record(branch: UUID, query: EnrolQuery) -> Record:
 
 def _fill(folder: Path, record: Record, before: bytes) -> None:
     records.seed(folder, record, before)
-    records.write(folder, record)
+    records.write(folder, record)  # this makes the name of the WAL's folder durable too
 
 
 def _refuse_other(there: Record, wanted: Record) -> None:

@@ -71,13 +71,14 @@ class Volume:
         return self.root / "branches" / str(branch)
 
     def make(self, branch: UUID, fill: Callable[[Path], None]) -> None:
-        """Give `branch` the folder that `fill` fills, durably. Raises FileExistsError if it has one."""
+        """Give `branch` the folder that `fill` fills, durably; what `fill` puts in it is durable when that
+        returns. Raises FileExistsError if it has one."""
         path = self.folder(branch)
         if path.exists():
             raise FileExistsError(path)
         new = path.with_name(f"{_NEW}{branch}")
         shutil.rmtree(new, ignore_errors=True)
-        durable.make_folder(new)
+        new.mkdir(durable.PRIVATE_FOLDER)  # a power cut may take it: nobody knows that name
         try:
             fill(new)
             new.rename(path)

@@ -33,11 +33,25 @@ class Wal:
         self._segments: Segments | None = None
         self._in_order = False  # as `Segments.open` left it
         self._record = Lsn(0)  # the end of a record that was walked to
+        self._exact: Lsn | None = (
+            None  # there it ends, and zeros follow: nobody received since it was made so
+        )
 
     @property
     def segments(self) -> Segments:
         assert self._segments is not None
         return self._segments
+
+    def begun(self, at: Lsn) -> None:
+        """Instead of `open`: this process has just made the folder, and put in it what comes before `at`."""
+        folder = self._folder
+        self._segments = Segments.take(folder.path, folder.timeline, folder.segment_size)
+        self._exact = at
+
+    def lent(self) -> Segments:
+        """For a receiver, which puts there what comes."""
+        self._exact = None
+        return self.segments
 
     def open(self) -> None:
         """Have the folder, in order and to ourselves. Raises `TimedOut` while another process keeps it."""
@@ -75,14 +89,20 @@ class Wal:
         return max(member.flushed, self._walked(member, known, None))
 
     def cut(self, at: Lsn) -> None:
-        """Up to `at` as it was, zeros after it."""
+        """Up to `at` as it was, zeros after it. It needn't be written again if it is known to be so: a
+        branch's first term begins where it was seeded up to a moment ago."""
+        if at == self._exact:
+            return
+        self._exact = None
         self.segments.adopt(at)
+        self._exact = at
         if at < self._record:
             self._record = Lsn(0)
 
     def extend(self, member: Member, data: bytes) -> Lsn:
         """Append what was copied, and check it; the end. Raises `Corrupt`, leaving what was there before, if
         its records don't lead through it."""
+        self._exact = None
         held = self.segments.held()
         if held is not None and held.whole > member.flushed:
             # A crash cut off a copy after a whole segment, which ends within a record.

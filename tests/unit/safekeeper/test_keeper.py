@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,35 @@ def test_an_enrolled_branch_waits_for_its_first_term(world: World) -> None:
     assert status.report() is None
     with pytest.raises(Conflict, match="not adopted"):
         world.keeper.receive(FIRST, "")
+
+
+def _partial(world: World) -> Path:
+    (path,) = (world.folder / "wal").glob("*.partial")
+    return path
+
+
+def test_the_first_term_begins_on_what_was_seeded_as_it_is(world: World) -> None:
+    world.enrol()
+    before, content = _partial(world).stat().st_ctime_ns, _partial(world).read_bytes()
+    world.keeper.promise(1)
+    world.keeper.adopt(HISTORY, [])
+    assert (_partial(world).stat().st_ctime_ns, _partial(world).read_bytes()) == (before, content)
+
+
+@pytest.mark.parametrize("after", ["receiving", "a restart"])
+def test_a_term_begins_on_a_segment_of_its_own_after(world: World, after: str) -> None:
+    """Whoever was there meanwhile may have left something."""
+    if after == "receiving":
+        receiving(world)
+    else:
+        world.enrol()
+        world.restart()
+    with _partial(world).open("r+b") as file:  # unsynced, and known to nobody
+        file.seek(OLDEST.value % SIZE + 5000)
+        file.write(b"stale")
+    world.keeper.promise(2)
+    world.keeper.adopt(History((TermStart(2, OLDEST),)), [])
+    assert _partial(world).read_bytes() == HEAD.ljust(SIZE, b"\0")
 
 
 def test_what_is_received_is_flushed_and_can_be_read(world: World) -> None:
