@@ -154,6 +154,13 @@ class FakeSafekeeper:
                 found.member = members.after(found.member, step)
             return self._status(branch)
 
+    def expect(self, branch: UUID, request: ReceiverRequest) -> None:
+        self._called("expect")
+        with self._lock:
+            found = self._find(branch)
+            flushed = found.member.flushed
+            members.receive(found.member, request.term, flushed, flushed)  # or it says why not
+
     def receive(self, branch: UUID, request: ReceiverRequest) -> BranchStatus:
         self._called("receive")
         with self._lock:

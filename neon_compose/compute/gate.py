@@ -130,6 +130,11 @@ def postmaster_status(paths: ComputePaths) -> str:
     return lines[_STATUS_LINE].strip() if len(lines) > _STATUS_LINE else ""
 
 
+def is_ready(paths: ComputePaths) -> bool:
+    """Whether it says that it takes connections."""
+    return postmaster_status(paths) == _READY
+
+
 def wait_until_up(connect: Connect, deadline: wait.Deadline, still_wanted: Callable[[], None]) -> Session:
     """A session once the server takes one. Raises `TimedOut` with its last refusal as detail."""
     refusal = ""

@@ -152,7 +152,13 @@ class Computes:
             if self._starts[pg] != start or not generation.paths.root.exists():
                 raise Conflict(f'pg "{pg}" was started again or destroyed meanwhile', code="superseded")
 
+        expected = False
+
         def connect() -> gate.Session:
+            nonlocal expected
+            if not expected and gate.is_ready(generation.paths):
+                expected, record = True, replace(_recorded(generation), host=host, port=port)
+                self._around.primaries.expect(record, storage.admin_password)
             return self._around.session(generation.paths, port, storage.admin_password)
 
         session = gate.wait_until_up(connect, wait.Deadline.after(wait_s), still_wanted)

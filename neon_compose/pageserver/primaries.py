@@ -155,6 +155,12 @@ class Primaries:
         opened = replace(manifest, layers=_layers_of(manifest, record))
         return Opening(self.tips.get(opened.layers), at, self.wal.cut(opened, at))
 
+    def expect(self, record: Record, password: str) -> None:
+        """The compute has come up: while it is checked, safekeepers make ready to receive. They write nothing
+        of it before `received`: what isn't the branch's must not come over what is."""
+        if record.term:
+            self.quorum.expect(UUID(record.branch_id), _request(record, password))
+
     def received(self, session: gate.Session, record: Record, password: str) -> None:
         """Have the WAL received. Under durability quorum, returns once a majority has all there is."""
         if not record.term:

@@ -69,10 +69,14 @@ def _protocol_routes(routes: APIRouter, service: Service) -> None:
         keeper.adopt(_history(body), body.peers)
         return branch_status(keeper)
 
+    @routes.post("/branches/{branch}/expect", status_code=204)
+    def expect(branch: UUID, body: wire.ReceiverRequest) -> None:
+        service.find(branch).expect(_source(body), body.password.get_secret_value())
+
     @routes.put("/branches/{branch}/receiver")
     def receive(branch: UUID, body: wire.ReceiverRequest) -> wire.BranchStatus:
         keeper = service.find(branch)
-        keeper.receive(Source(body.term, body.host, body.port, body.user), body.password.get_secret_value())
+        keeper.receive(_source(body), body.password.get_secret_value())
         return branch_status(keeper)
 
     @routes.delete("/branches/{branch}/receiver", status_code=204)
@@ -98,6 +102,10 @@ async def _body(request: Request, most: int) -> bytes:
         if len(found) > most:
             raise TooLarge(f"the WAL of a segment has {most} bytes at most")
     return bytes(found)
+
+
+def _source(body: wire.ReceiverRequest) -> Source:
+    return Source(body.term, body.host, body.port, body.user)
 
 
 def _check_history(query: wire.EnrolQuery) -> None:

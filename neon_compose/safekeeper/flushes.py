@@ -22,6 +22,9 @@ class Receiving(Protocol):
     def has_ended(self) -> bool:
         """Whether it received and doesn't now: what it synced last was heard by nobody."""
 
+    def expect(self) -> None:
+        """Make ready to receive, and wait for `start`; until then the folder is only looked at."""
+
     def start(self) -> None:
         """Begin; the folder is settled, and nobody but the receiver changes it until `stop` returns."""
 

@@ -8,8 +8,8 @@ value, so that looking needs no lock: a promise may kill a receiver that waits f
 nobody waits for the network.
 
 Crash argument: what must survive is in the record (record.py) before it is answered; the WAL tells the rest.
-A receiver is started from the record alone, by `receive` and by `tend` alike, so a restart does just that. A
-promise to a later term is recorded together with the end of the receiver.
+A receiver's source is recorded before `receive` returns; `tend` and a restart start it from that alone.
+A promise to a later term is recorded together with the end of the receiver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from neon_compose.model.ids import new_id
 from neon_compose.model.lsn import Lsn
 from neon_compose.safekeeper import record as records
 from neon_compose.safekeeper.condition import Condition
-from neon_compose.safekeeper.flushes import Flushes
+from neon_compose.safekeeper.flushes import Flushes, Receiving
 from neon_compose.safekeeper.peers import Piece, fetch
 from neon_compose.safekeeper.record import Record, Source
 from neon_compose.safekeeper.standing import Around, Now, Running
@@ -175,21 +175,29 @@ class Keeper:
         if running is not None and running.receiver.state.condition is Condition.WAL_GONE:
             self._refill(history, peers)
 
+    def expect(self, source: Source, password: str) -> None:
+        """Make ready for `receive`, which may have come before."""
+        with self._lock:
+            self._may_receive(source)
+            if self._now.running is None:
+                records.learn_password(self._folder, source.user, password)
+                self._made(source).expect()
+
     def receive(self, source: Source, password: str) -> None:
         """Receive from `source`; have it try again at once, if that is what runs."""
         with self._lock:
-            self._settle()
-            member = self._now.heard()
-            members.receive(member, source.term, member.flushed, member.flushed)  # or it says why not
+            self._may_receive(source)
+            is_new = records.learn_password(self._folder, source.user, password)
             running = self._now.running
-            known = records.has_password(self._folder, source.user, password)
-            if running is not None and running.source == source and known:
+            if running is None or running.source != source or is_new:
+                self._halt()
+                self._made(source).start()
+            elif self._now.record.source is None:
+                running.receiver.start()  # it was expected
+            else:
                 running.receiver.nudge()
-                return
-            self._halt()
-            records.write_password(self._folder, source.user, password)
+            # It connects meanwhile. Should this fail, or never come to be, it is repeated.
             self._record(replace(self._now.record, source=source))
-            self._start(source)
 
     def stop_receiving(self) -> None:
         """Recorded first: what is killed by a crash must not come back."""
@@ -322,7 +330,13 @@ class Keeper:
         `adopt` copies that; until then nothing is received."""
         source = self._now.record.source
         if self._now.running is None and source and members.may_receive(self._now.member, source.term):
-            self._start(source)
+            self._made(source).start()
+
+    def _may_receive(self, source: Source) -> None:
+        """Or it says why not."""
+        self._settle()
+        member = self._now.heard()
+        members.receive(member, source.term, member.flushed, member.flushed)
 
     def _promise(self, term: int) -> None:
         """Receivers of older terms are dead before it is recorded: the end that is answered doesn't move."""
@@ -376,7 +390,8 @@ class Keeper:
         self._settled = False
         self._settle()
 
-    def _start(self, source: Source) -> None:
+    def _made(self, source: Source) -> Receiving:
+        """A receiver that doesn't run yet: the branch's from now on."""
         member = self._now.member
         receiver = self._around.receiver(
             self._wal.lent(),
@@ -384,9 +399,9 @@ class Keeper:
             source.primary(self._folder),
             self._around.said / f"{self.branch}.said",
         )
-        receiver.start()
         running = Running(source, receiver, Flushes(receiver, member.flushed))
         self._now = replace(self._now, running=running)
+        return receiver
 
     def _is_note_due(self) -> bool:
         return self._commit is not None and wait.monotonic_s() - self._noted_s >= _NOTE_S

@@ -81,6 +81,7 @@ class Receiver:
         self._changed = changed
         self._mutex = threading.Lock()
         self._ending = threading.Event()
+        self._wanted = threading.Event()  # to receive: not only expected to
         self._wake = threading.Event()  # cuts a pause short
         self._eager = wait.Deadline.after(_EAGER_S)
         self._ran = False  # since the folder was settled
@@ -94,16 +95,25 @@ class Receiver:
 
     @property
     def state(self) -> State:
-        return State(Condition.STOPPED) if self._ending.is_set() else self._state
+        is_receiving = self._wanted.is_set() and not self._ending.is_set()
+        return self._state if is_receiving else State(Condition.STOPPED)
 
     @property
     def has_ended(self) -> bool:
         """Whether pg_receivewal ran and doesn't now: what it synced last was heard by nobody."""
         return self._has_run and self._process is None
 
+    def expect(self) -> None:
+        """Verify the primary and make the slot, and wait for `start`."""
+        self._thread.start()
+
     def start(self) -> None:
         """Begin to receive, from what lies in the settled folder; it must have been seeded."""
-        self._thread.start()
+        self._wanted.set()
+        if self._thread.is_alive():
+            self._wake.set()
+        else:
+            self._thread.start()
 
     def nudge(self) -> None:
         """Try again now: the primary has come up, or there is room on the disk."""
@@ -120,6 +130,7 @@ class Receiver:
             self._ending.set()
             process = self._process
         self._wake.set()
+        self._wanted.set()
         if process is None:
             return
         process.kill()
@@ -176,6 +187,7 @@ class Receiver:
         with _connect(self._primary, name) as session:
             self._verify(session)
             _ensure_slot(session, name)
+            self._wanted.wait()  # what is expected comes to be wanted, or is ended
             process = self._spawn()
             if process is not None and session.execute(_AWAITED).fetchone() != (True,):
                 _yield(process)

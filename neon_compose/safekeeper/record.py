@@ -132,14 +132,13 @@ def sweep(folder: Path, record: Record) -> None:
             shutil.rmtree(path)
 
 
-def write_password(folder: Path, user: str, password: str) -> None:
-    durable.write_file(folder / _PASSFILE, _passfile(user, password))
-
-
-def has_password(folder: Path, user: str, password: str) -> bool:
-    """Whether that is what is stored."""
-    path = folder / _PASSFILE
-    return path.exists() and path.read_bytes() == _passfile(user, password)
+def learn_password(folder: Path, user: str, password: str) -> bool:
+    """Store it, durably; whether it is another than what was."""
+    path, wanted = folder / _PASSFILE, _passfile(user, password)
+    is_new = not path.exists() or path.read_bytes() != wanted
+    if is_new:
+        durable.write_file(path, wanted)
+    return is_new
 
 
 def _passfile(user: str, password: str) -> bytes:

@@ -8,6 +8,9 @@
     POST   /branches/{id}/promise           PromiseRequest -> AnswerOut, durable before it is answered
     POST   /branches/{id}/adopt             AdoptRequest -> BranchStatus; asked again while its receiver says
                                             "wal gone", it copies that WAL from the peers
+    POST   /branches/{id}/expect            ReceiverRequest -> 204: the primary is up and being checked; make
+                                            a session and the slot. Nothing is received, or known
+                                            after a restart, before the next
     PUT    /branches/{id}/receiver          ReceiverRequest -> BranchStatus; kept over a restart
     DELETE /branches/{id}/receiver          204: nothing is received any more
     POST   /branches/{id}/commit            CommitRequest -> 204

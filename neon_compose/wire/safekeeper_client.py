@@ -85,10 +85,13 @@ class SafekeeperClient(ComponentClient):
         body = AdoptRequest(history=starts_of(history), peers=list(peers))
         return self._status("POST", f"{_path(branch)}/adopt", body, timeout_s=_COPY_S)
 
+    def expect(self, branch: UUID, request: ReceiverRequest) -> None:
+        """Make ready for `receive` with the same; it needn't have come before."""
+        self._send("POST", f"{_path(branch)}/expect", _told(request))
+
     def receive(self, branch: UUID, request: ReceiverRequest) -> BranchStatus:
         """Repeated, it has the receiver try again at once."""
-        body = request.model_dump(mode="json") | {"password": request.password.get_secret_value()}
-        return self._status("PUT", f"{_path(branch)}/receiver", body)
+        return self._status("PUT", f"{_path(branch)}/receiver", _told(request))
 
     def stop_receiving(self, branch: UUID) -> None:
         self._send("DELETE", f"{_path(branch)}/receiver")
@@ -127,6 +130,10 @@ class SafekeeperClient(ComponentClient):
         content = body if isinstance(body, bytes) else None
         plain = body if isinstance(body, dict) else None
         return self._request(method, f"/v1{path}", timeout_s, content=content, json=plain, params=params)
+
+
+def _told(request: ReceiverRequest) -> dict[str, Any]:
+    return request.model_dump(mode="json") | {"password": request.password.get_secret_value()}
 
 
 def _path(branch: UUID) -> str:

@@ -69,6 +69,28 @@ def commits_are_acknowledged_only_while_the_receiver_runs(place: Place) -> None:
     assert found == set(range(1, 12)), found
 
 
+def what_is_expected_has_its_slot_and_writes_nothing_before_it_is_wanted(place: Place) -> None:
+    server, segments = place.server(), place.template.seeded(place.home / "wal")
+    server.start_primary(standbys=STANDBY)
+    content = {path.name: path.read_bytes() for path in segments.folder.path.glob("0*")}
+    receiver = Receiver(V17, segments, SUBJECT, server.primary, place.home / "said")
+    receiver.expect()
+    slots = "SELECT 1 FROM pg_replication_slots"
+    wait.until("the slot", lambda: bool(server.sql(slots)), wait.Deadline.after(20))
+    time.sleep(0.3)  # nothing is to happen
+    assert receiver.state.condition is Condition.STOPPED
+    assert not server.sql("SELECT 1 FROM pg_stat_replication")
+    assert content == {path.name: path.read_bytes() for path in segments.folder.path.glob("0*")}
+    receiver.start()
+    server.sql(INSERT.format(1, 10))  # acknowledged
+    assert (receiver.flushed() or Lsn(0)) > place.template.start
+    receiver.stop()
+    forgotten = Receiver(V17, segments, SUBJECT, server.primary, place.home / "said")
+    forgotten.expect()
+    forgotten.stop()
+    wait.until("its end", lambda: not forgotten._thread.is_alive(), wait.Deadline.after(20))
+
+
 def every_acknowledged_row_outlives_kills_of_receiver_and_primary(place: Place) -> None:
     server, segments = place.server(), place.template.seeded(place.home / "wal")
     server.start_primary(standbys=STANDBY)
@@ -285,6 +307,7 @@ def wal_that_the_primary_no_longer_has_is_said_to_be_gone(place: Place) -> None:
 
 
 CASES = [
+    what_is_expected_has_its_slot_and_writes_nothing_before_it_is_wanted,
     commits_are_acknowledged_only_while_the_receiver_runs,
     every_acknowledged_row_outlives_kills_of_receiver_and_primary,
     a_stale_tail_after_the_start_of_a_term_is_not_replayed,

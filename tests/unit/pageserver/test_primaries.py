@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neon_compose import wait
 from neon_compose.compute.command import GATE_HBA
 from neon_compose.compute.layout import nobody_else
 from neon_compose.errors import Conflict, Unavailable
@@ -61,6 +62,18 @@ def test_a_new_pg_is_received_from_before_clients_get_in(world: World) -> None:
     record = world.generations.read("one", generation).record
     assert record is not None
     assert record.term == 1
+
+
+def test_safekeepers_make_ready_as_soon_as_it_is_up(world: World) -> None:
+    prepared = world.prepare("one", "one", from_branch="main", durability=Durability.QUORUM)
+    world.computes.layout("one", prepared.generation, 5432, {})
+    pid_file = world.generations.paths("one", prepared.generation).data / "postmaster.pid"
+    pid_file.write_text("\n" * 7 + "ready   \n")
+    keeper = world.safekeepers["safekeeper-1"]
+    world.standbys = standby_name(branch(world).branch_id, 1, keeper.identity)
+    keeper.calls.clear()
+    world.computes.open("one", prepared.generation, "10.0.0.9", 5432, 30, world.doc)
+    wait.until("both", lambda: {"expect", "receive"} <= set(keeper.calls), wait.Deadline.after(10))
 
 
 def test_safekeepers_get_in_while_the_gate_is_shut(world: World) -> None:

@@ -50,6 +50,8 @@ def test_a_branch_from_enrolling_to_its_end(client: SafekeeperClient, world: Wor
     assert client.enrol(BRANCH, world.query(), HEAD).flushed == str(OLDEST)
     assert client.promise(BRANCH, 1) == world.keeper.promise(1)
     assert client.adopt(BRANCH, HISTORY, []).term == 1
+    client.expect(BRANCH, PRIMARY)
+    assert client.branch(BRANCH).receiver == "stopped"
     assert client.receive(BRANCH, PRIMARY).receiver == "receiving"
     world.receiver.arrive(b"x" * SIZE * 2)
     end = at(SIZE * 2)

@@ -123,6 +123,45 @@ def test_a_repeated_request_has_the_receiver_try_again(world: World) -> None:
     ]
 
 
+def test_nothing_is_received_from_what_is_only_expected(world: World) -> None:
+    world.enrol()
+    world.keeper.promise(1)
+    with pytest.raises(Conflict, match="not adopted"):
+        world.keeper.expect(FIRST, "se:cr\\et")
+    world.keeper.adopt(HISTORY, [])
+    world.keeper.expect(FIRST, "se:cr\\et")
+    assert world.status.receiver == "stopped"
+    world.keeper.receive(FIRST, "se:cr\\et")
+    world.keeper.expect(FIRST, "se:cr\\et")  # which came late
+    assert world.status.receiver == "receiving"
+    assert (len(world.receivers), world.receiver.nudges) == (1, 0)
+    world.restart()
+    assert world.status.receiver == "receiving"
+
+
+def test_what_was_only_expected_is_forgotten_by_a_restart_and_ended_by_a_promise(world: World) -> None:
+    world.enrol()
+    world.keeper.promise(1)
+    world.keeper.adopt(HISTORY, [])
+    world.keeper.expect(FIRST, "se:cr\\et")
+    world.restart()
+    assert world.receivers == []
+    world.keeper.expect(FIRST, "se:cr\\et")
+    expected = world.keeper.now.running
+    world.keeper.promise(2)
+    assert expected is not None
+    assert world.keeper.now.running is None
+
+
+def test_another_source_is_received_from_than_was_expected(world: World) -> None:
+    world.enrol()
+    world.keeper.promise(1)
+    world.keeper.adopt(HISTORY, [])
+    world.keeper.expect(FIRST, "se:cr\\et")
+    world.keeper.receive(replace(FIRST, port=5433), "se:cr\\et")
+    assert [one.condition for one in world.receivers] == [Condition.STOPPED, Condition.RECEIVING]
+
+
 def test_a_restart_goes_on_receiving_from_what_is_there(world: World) -> None:
     receiving(world)
     world.receiver.arrive(b"x" * 500)

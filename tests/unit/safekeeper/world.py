@@ -51,6 +51,9 @@ class FakeReceiver:
     def has_ended(self) -> bool:
         return self.condition is Condition.UNREACHABLE and self.end is not None
 
+    def expect(self) -> None:
+        self.condition = Condition.STOPPED
+
     def start(self) -> None:
         folder = self.segments.folder
         held = self.segments.held()
