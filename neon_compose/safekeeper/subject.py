@@ -41,7 +41,7 @@ class Primary:
             "user": self.user,
             **({"passfile": str(self.passfile)} if self.passfile else {}),
             "application_name": name,
-            # Neither is used within the stack's network; each would be asked for first, in a message of its own.
+            # Neither is used within the stack, and each would be asked for first, in a message of its own.
             "sslmode": "disable",
             "gssencmode": "disable",
             "connect_timeout": 5,
