@@ -26,6 +26,7 @@ from neon_compose.wire.pageserver import (
     BranchSize,
     ComputeStatus,
     Credentials,
+    DeletedBranch,
     ImportAs,
     LaidOut,
     Leftover,
@@ -66,6 +67,7 @@ class FakeStore:
     folder: Path | None = None
     protected: set[str] = field(default_factory=set)
     expires: dict[str, datetime] = field(default_factory=dict)
+    deleted: list[tuple[str, tuple[str | None, str | None, str | None]]] = field(default_factory=list)
 
 
 @dataclass
@@ -310,7 +312,7 @@ class FakePageserver:
             raise NotFound(f"there is no moment {moment}", code="no_such_moment")
         raise NotFound(f'snapshot "{moment}" does not exist', code="no_such_snapshot")
 
-    def delete_branch(self, name: str) -> None:
+    def delete_branch(self, name: str, *, now: bool = False) -> None:
         with self._change(f"delete branch {name}"):
             store = self._store
             if name not in store.branches:
@@ -321,8 +323,35 @@ class FakePageserver:
             children = [child for child, (parent, _, _) in store.branches.items() if parent == name]
             if needing := children + [one for one, of in store.snapshots.items() if of == name]:
                 raise Conflict(f'branch "{name}" is needed', detail=", ".join(needing), code="branch_needed")
-            del store.branches[name]
+            gone = store.branches.pop(name)
             store.expires.pop(name, None)
+            if not now:
+                store.deleted.append((name, gone))
+
+    def deleted_branches(self) -> list[DeletedBranch]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            DeletedBranch(name=name, id=f"id-{name}", parent=parent, deleted_at=at, left_s=86400)
+            for name, (parent, _, _) in reversed(self._store.deleted)
+        ]
+
+    def end_deleted(self, name: str) -> None:
+        with self._change(f"end deleted {name}"):
+            self._store.deleted = [one for one in self._store.deleted if one[0] != name]
+
+    def undelete_branch(self, name: str, new_name: str | None = None) -> Branch:
+        with self._change(f"undelete branch {name}"), self._mutex:
+            store, wanted = self._store, new_name or name
+            found = next((one for one in reversed(store.deleted) if one[0] == name), None)
+            if found is None:
+                raise NotFound(f'there is no deleted branch "{name}"', code="no_deleted_branch")
+            if wanted in store.branches:
+                raise Conflict(f'branch "{wanted}" exists', code="branch_exists")
+            if found[1][0] not in store.branches:
+                raise Conflict("its parent is deleted", code="parent_deleted")
+            store.deleted.remove(found)
+            store.branches[wanted] = found[1]
+            return self._branch(store, wanted)
 
     def restore_branch(
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False

@@ -10,7 +10,7 @@ from neon_compose.api import streams
 from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
 from neon_compose.api.upload import UploadResponse
-from neon_compose.controller import branches, restores, storages
+from neon_compose.controller import branches, restores, storages, undeletes
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
 from neon_compose.model.states import StorageType
@@ -21,6 +21,7 @@ from neon_compose.wire.rest import (
     BranchIn,
     BranchOut,
     BranchVerb,
+    DeletedBranchOut,
     Flag,
     PlanOut,
     RestoredOut,
@@ -146,6 +147,12 @@ def list_branches(site: SiteOf, storage: Name) -> list[BranchOut]:
     return branches.list_of(site, checked_name(storage, "storage"))
 
 
+@router.get("/storages/{storage}/deleted-branches", responses=responses(404, 422))
+def list_deleted_branches(site: SiteOf, storage: Name) -> list[DeletedBranchOut]:
+    """Those that can be undeleted, the last deleted first."""
+    return undeletes.list_of(site, checked_name(storage, "storage"))
+
+
 @router.get("/storages/{storage}/branches/{branch}", responses=responses(404, 422))
 def show_branch(site: SiteOf, storage: Name, branch: Name) -> BranchOut:
     return branches.show(site, checked_name(storage, "storage"), checked_name(branch, "branch"))
@@ -188,11 +195,17 @@ def put_branch(
     responses={**responses(404, 409, 422), **PLANNED},
 )
 def delete_branch(
-    site: SiteOf, storage: Name, branch: Name, cascade: Flag = False, dry_run: DryRun = False
+    site: SiteOf,
+    storage: Name,
+    branch: Name,
+    cascade: Flag = False,
+    now: Flag = False,
+    dry_run: DryRun = False,
 ) -> Response:
-    """With `cascade` its snapshots and the branches made from it go too, unless one of them has a pg."""
+    """It can be undeleted for 24 hours, unless it goes `now`; that takes a deleted branch too. With `cascade`
+    its snapshots and the branches made from it go too, unless one of them has a pg."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
-    plan = branches.delete(site, storage, branch, cascade=cascade, dry_run=dry_run)
+    plan = branches.delete(site, storage, branch, cascade=cascade, forever=now, dry_run=dry_run)
     return done(plan, dry_run=dry_run)
 
 
@@ -205,8 +218,12 @@ def act_on_branch(
     site: SiteOf, storage: Name, branch: Name, body: BranchAction, response: Response, dry_run: DryRun = False
 ) -> Any:
     """Restore to a moment, or reset to the parent's end. A running pg of the branch restarts and keeps its
-    URL; what the branch was stays, as another. Or protect it, unprotect it, have it expire."""
+    URL; what the branch was stays, as another. Or protect it, unprotect it, have it expire, or take back the
+    last deleted branch of the name."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    if body.action is BranchVerb.UNDELETE:
+        back = undeletes.act(site, storage, branch, body, dry_run=dry_run)
+        return planned(back) if isinstance(back, Plan) else back
     if body.action not in (BranchVerb.RESTORE, BranchVerb.RESET):
         marked = branches.mark(site, storage, branch, body, dry_run=dry_run)
         return planned(marked) if isinstance(marked, Plan) else marked

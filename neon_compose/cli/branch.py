@@ -20,8 +20,10 @@ from neon_compose.cli.finding import (
     PlaceArgument,
     StorageOption,
     all_branches,
+    all_deleted,
     branch_of,
     find_branch,
+    find_deleted,
     storage_of,
 )
 from neon_compose.cli.pg import (
@@ -34,7 +36,7 @@ from neon_compose.cli.pg import (
 )
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
-from neon_compose.errors import Invalid
+from neon_compose.errors import Invalid, NotFound
 from neon_compose.model.moments import parse_moment
 from neon_compose.model.names import parse_name
 from neon_compose.model.protection import protected
@@ -58,6 +60,14 @@ TtlOption = Annotated[
         "--ttl", metavar="TIME", help="It goes, with its pgs, after 90s, 30m, 2h or 7d.", show_default=False
     ),
 ]
+
+_DELETED: render.Columns = {
+    "STORAGE": "storage_name",
+    "NAME": "name",
+    "PARENT": "parent",
+    "DELETED": "deleted_at",
+    "LEFT": lambda row: render.age(row["left_s"]),
+}
 
 app = typer.Typer(help="Branches: writable copies in a moment.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -101,17 +111,23 @@ def list_(
     ctx: typer.Context,
     storage: Annotated[str | None, typer.Argument(metavar="STORAGE", show_default=False)] = None,
     option_storage: StorageOption = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those that undelete can take back, and for how long.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List the branches of a storage, or of all."""
-    one = storage or option_storage
-    client = of(ctx).client
-    if one is not None:
-        branches = client.get(f"/storages/{one_name(storage, option_storage, 'storage')}/branches")
+    session = of(ctx)
+    if storage is not None or option_storage is not None:
+        home = one_name(storage, option_storage, "storage")
+        what = "deleted-branches" if deleted else "branches"
+        branches = session.client.get(f"/storages/{home}/{what}")
     else:
-        branches = all_branches(of(ctx))
+        branches = all_deleted(session) if deleted else all_branches(session)
     if output is Output.JSON:
         give(render.as_json(branches))
+    elif deleted:
+        give(render.as_table(branches, _DELETED))
     else:
         give(render.as_table(*branchtree.rows(branches, now())))
 
@@ -265,11 +281,21 @@ def delete(
         bool,
         typer.Option("--cascade", help="With its snapshots and all branches of it; none may have a pg."),
     ] = False,
+    for_good: Annotated[
+        bool, typer.Option("--now", help="For good, and its disk is free; also of a deleted branch.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete a branch and its stopped pgs, or with --cascade all that was made from it."""
+    """Delete a branch and its stopped pgs, or with --cascade all that was made from it.
+
+    For 24 hours undelete takes it back."""
     session = of(ctx)
-    home, branch = find_branch(session, name, option_name, storage)
+    try:
+        home, branch = find_branch(session, name, option_name, storage)
+    except NotFound:
+        if not for_good:
+            raise
+        home, branch = find_deleted(session, name or option_name, storage)
     if (session.client.find(f"/storages/{home}/branches/{branch}") or {}).get("protected"):
         raise protected(branch)  # before its pgs go
     for pg in [] if cascade else session.client.get("/pgs"):
@@ -280,7 +306,33 @@ def delete(
             if not dry_run or changed(answer, Output.TABLE) is not None:
                 say(f'pg "{pg["name"]}" is destroyed')
     answer = session.client.call(
-        "DELETE", f"/storages/{home}/branches/{branch}", cascade=cascade, dry_run=dry_run
+        "DELETE", f"/storages/{home}/branches/{branch}", cascade=cascade, now=for_good, dry_run=dry_run
     )
     if not dry_run or changed(answer, Output.TABLE) is not None:
-        say(f'branch "{home}/{branch}" is deleted')
+        say(f'branch "{home}/{branch}" is deleted' + (" for good" if for_good else ""))
+
+
+@app.command()
+def undelete(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    new_name: Annotated[
+        str | None, typer.Option("--as", metavar="OTHER", help="Under another name.", show_default=False)
+    ] = None,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take back a branch that was deleted in the last 24 hours, with all it had but its snapshots and pgs."""
+    session = of(ctx)
+    home, branch = find_deleted(session, name, storage)
+    body = {"action": "undelete"}
+    if new_name is not None:
+        body |= {"as": parse_name(new_name, "branch")}
+    where = f"/storages/{home}/branches/{branch}/actions"
+    done = changed(session.client.call("POST", where, body, dry_run=dry_run), output)
+    if done is None:
+        return
+    say(f'branch "{home}/{done["name"]}" is back')
+    if output is Output.JSON:
+        give(render.as_json(done))

@@ -49,6 +49,11 @@ def find_branch(
     return _find(name, option_name, storage, "branch", "pg, storage or branch", lambda: all_branches(session))
 
 
+def find_deleted(session: Session, name: str | None, storage: str | None) -> tuple[str, str]:
+    """(storage, branch), of those that can be taken back."""
+    return _find(name, None, storage, "branch", "deleted branch", lambda: all_deleted(session))
+
+
 def branch_of(session: Session, name: str | None, storage: str | None) -> tuple[str, str]:
     """(storage, branch) of a source's name: a pg's branch, else a storage's `main`, else a branch."""
     if name is None:
@@ -75,12 +80,20 @@ def find_snapshot(
 
 def all_branches(session: Session) -> list[Document]:
     """The branches of all storages that answer."""
-    storages = session.client.get("/storages")
+    return _of_all(session, "branches")
+
+
+def all_deleted(session: Session) -> list[Document]:
+    """Those of all storages that can be taken back."""
+    return _of_all(session, "deleted-branches")
+
+
+def _of_all(session: Session, what: str) -> list[Document]:
     return [
-        branch
-        for storage in storages
+        one
+        for storage in session.client.get("/storages")
         if storage["state"] == "running"
-        for branch in session.client.get(f"/storages/{storage['name']}/branches")
+        for one in session.client.get(f"/storages/{storage['name']}/{what}")
     ]
 
 

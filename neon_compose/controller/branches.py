@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neon_compose.controller import marks, plan, render
+from neon_compose.controller import marks, plan, render, undeletes
 from neon_compose.controller import steps as do
 from neon_compose.controller.marks import MarkBranch
 from neon_compose.controller.observe import Snapshot
@@ -164,19 +164,32 @@ def mark(site: Site, storage: str, name: str, action: BranchAction, *, dry_run: 
     )
 
 
-def delete(site: Site, storage: str, name: str, *, cascade: bool = False, dry_run: bool = False) -> Plan:
+def delete(
+    site: Site,
+    storage: str,
+    name: str,
+    *,
+    cascade: bool = False,
+    forever: bool = False,
+    dry_run: bool = False,
+) -> Plan:
     """`Conflict` while a pg is bound to it, or it is needed or protected; with `cascade` what needs it goes
-    first, unless any of that is protected."""
+    first, unless any of that is protected. It can be taken back, unless it goes `forever`; then also what was
+    deleted under the name goes, if there is no such branch."""
 
     def work() -> Plan:
         snap = site.snapshot()
         found = known(site, snap, storage, None)
         if name not in found[storage]:
-            raise _no_branch(storage, name, found)
+            if not forever or not (steps := undeletes.plan_end(site, snap, storage, name)).steps:
+                raise _no_branch(storage, name, found)
+            if not dry_run:
+                undeletes.end(site, snap, storage, name)
+            return steps
         if cascade:
-            steps = _drop_line(site, snap, storage, name, found)
+            steps = _drop_line(site, snap, storage, name, found, forever=forever)
         else:
-            steps = plan.plan_drop_branch(snap, storage, name)
+            steps = plan.plan_drop_branch(snap, storage, name, forever=forever)
         marks.refuse_protected(steps, found[storage])
         if not dry_run:
             with site.execution(snap) as execution:
@@ -185,14 +198,14 @@ def delete(site: Site, storage: str, name: str, *, cascade: bool = False, dry_ru
 
     mine, whole = frozenset({f"branch/{storage}/{name}"}), frozenset({f"storage/{storage}"})
     return site.locks.run(
-        f"delete branch {storage}/{name} {cascade} {dry_run}",
+        f"delete branch {storage}/{name} {cascade} {forever} {dry_run}",
         work,
         alone=mine | whole if cascade else mine,  # so that nobody makes a branch or pg below it meanwhile
         shared=frozenset() if cascade else whole,
     )
 
 
-def _drop_line(site: Site, snap: Snapshot, storage: str, name: str, known: Known) -> Plan:
+def _drop_line(site: Site, snap: Snapshot, storage: str, name: str, known: Known, *, forever: bool) -> Plan:
     parents = {one.name: one.parent for one in known[storage].values()}
     snapshots = {one.name: one.branch or "" for one in site.pageserver(snap, storage).snapshots()}
-    return plan.plan_drop_line(snap, storage, name, parents, snapshots)
+    return plan.plan_drop_line(snap, storage, name, parents, snapshots, forever=forever)

@@ -226,8 +226,8 @@ class Execution:
         match step:
             case do.PutBranch(branch=branch, origin=origin):
                 pageserver.create_branch(branch, from_branch=origin.name, moment=_moment(origin))
-            case do.DropBranch(branch=branch):
-                pageserver.delete_branch(branch)
+            case do.DropBranch(branch=branch, forever=forever):
+                pageserver.delete_branch(branch, now=forever)
             case do.PutSnapshot(snapshot=snapshot, origin=origin):
                 pageserver.create_snapshot(snapshot, from_branch=origin.name, moment=_moment(origin))
             case do.DropSnapshot(snapshot=snapshot):
@@ -281,7 +281,7 @@ class Execution:
             case do.ClaimFolder():
                 return self._unclaim
             case do.PutBranch(storage=storage, branch=branch, fresh=True):
-                return lambda: self._if_there(lambda: self.pageserver(storage).delete_branch(branch))
+                return lambda: self._if_there(lambda: self._undo_branch(storage, branch))
             case do.PutSnapshot(storage=storage, snapshot=snapshot, fresh=True):
                 return lambda: self._if_there(lambda: self.pageserver(storage).delete_snapshot(snapshot))
             case do.Prepare():
@@ -294,7 +294,11 @@ class Execution:
         if step.fresh_compute:
             self._if_there(lambda: pageserver.delete_compute(doc.name))
         if step.fresh_branch:
-            self._if_there(lambda: pageserver.delete_branch(doc.branch))
+            self._if_there(lambda: self._undo_branch(doc.storage_name, doc.branch))
+
+    def _undo_branch(self, storage: str, branch: str) -> None:
+        """Nobody takes back what was never there for anybody."""
+        self.pageserver(storage).delete_branch(branch, now=True)
 
     def _unclaim(self) -> None:
         claimed = self.claimed

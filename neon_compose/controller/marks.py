@@ -40,9 +40,10 @@ class MarkBranch(do.Step):
 def of_action(storage: str, branch: str, action: BranchAction, now: datetime) -> MarkBranch:
     """Raises `Invalid` code "bad_ttl" or "bad_action", `Conflict` code "main_branch"."""
     mark = Mark(action.action)
-    if action.to is not None or action.keep is not None or (action.ttl and mark is not Mark.EXPIRE):
+    name = action.keep or action.as_
+    if action.to is not None or name is not None or (action.ttl and mark is not Mark.EXPIRE):
         raise Invalid(
-            f"{mark} takes no " + ("moment" if action.to else "name" if action.keep else "time"),
+            f"{mark} takes no " + ("moment" if action.to else "name" if name else "time"),
             hint="Leave it out.",
             code="bad_action",
         )

@@ -318,7 +318,7 @@ def _refuse_running(doc: PgDoc, seen: Container | None) -> None:
 # ---- branches
 
 
-def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
+def plan_drop_branch(snap: Snapshot, storage: str, branch: str, *, forever: bool = False) -> Plan:
     """Refused while a pg is bound to it."""
     pgs = sorted(pg.name for pg in snap.desired.pgs_of(storage) if pg.branch == branch)
     if pgs:
@@ -328,7 +328,7 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str) -> Plan:
             hint=f"Destroy them first: neon-compose pg destroy -n {pgs[0]}",
             code="branch_in_use",
         )
-    return Plan((do.DropBranch(storage, branch),))
+    return Plan((do.DropBranch(storage, branch, forever),))
 
 
 def plan_restore(snap: Snapshot, restore: do.RestoreBranch) -> Plan:
@@ -343,7 +343,13 @@ def plan_restore(snap: Snapshot, restore: do.RestoreBranch) -> Plan:
 
 
 def plan_drop_line(
-    snap: Snapshot, storage: str, branch: str, parents: Mapping[str, str | None], snapshots: Mapping[str, str]
+    snap: Snapshot,
+    storage: str,
+    branch: str,
+    parents: Mapping[str, str | None],
+    snapshots: Mapping[str, str],
+    *,
+    forever: bool = False,
 ) -> Plan:
     """The branch with its snapshots and all that was made from it, what is needed last. `parents` are those
     of all branches, `snapshots` the branch of each. Refused as a whole, before anything goes, while a pg is
@@ -356,7 +362,7 @@ def plan_drop_line(
     steps: list[do.Step] = []
     for name in reversed(line):
         steps += [do.DropSnapshot(storage, one) for one, of in sorted(snapshots.items()) if of == name]
-        steps += plan_drop_branch(snap, storage, name).steps
+        steps += plan_drop_branch(snap, storage, name, forever=forever).steps
     return Plan(tuple(steps))
 
 

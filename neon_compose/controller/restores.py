@@ -44,6 +44,8 @@ def act(
 
 def _moment_of(action: BranchAction) -> str | None:
     """Of the moment it came: see `branches.settled_source`."""
+    if action.as_ is not None:
+        raise Invalid(f'{action.action} takes no "as"', hint='Did you mean "keep"?', code="bad_action")
     if action.ttl is not None:
         raise Invalid(f"{action.action} takes no time to live", hint="Leave it out.", code="bad_action")
     if action.action is BranchVerb.RESET:

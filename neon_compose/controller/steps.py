@@ -213,6 +213,7 @@ class PutBranch(_Storage):
 class DropBranch(_Storage):
     action = "remove branch"
     branch: str
+    forever: bool = False  # it can't be taken back
 
     @property
     def target(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import PurePosixPath
 from uuid import UUID
 
 from neon_compose import wait
@@ -10,6 +10,7 @@ from neon_compose.errors import Conflict, NotFound, Unavailable
 from neon_compose.model.ids import new_id
 from neon_compose.model.protection import protected
 from neon_compose.objectstore import cas
+from neon_compose.objectstore.burials import LettingGo, clear, end_branch, freed, guarded, kept, lay_to_rest
 from neon_compose.objectstore.documents import (
     BranchRef,
     Cluster,
@@ -20,7 +21,7 @@ from neon_compose.objectstore.documents import (
     branch_ref_key,
     manifest_key,
 )
-from neon_compose.objectstore.pins import bury, find_manifest, pin, read_manifest, unpin
+from neon_compose.objectstore.pins import bury, find_manifest, pin, read_manifest
 from neon_compose.objectstore.snapshots import list_snapshots
 from neon_compose.objectstore.store import ObjectStore
 
@@ -52,7 +53,7 @@ def create_branch(
             return _finish(store, ref, made)
         if found is None or not found.deleted:
             return _same_parent(name, ref, parent, found), False
-        _finish_delete(store, name, ref)  # its deleter did not come to the end
+        lay_to_rest(store, name, ref)  # its deleter did not come to the end, or an undelete
     raise Unavailable(f'branch "{name}" is made and deleted too often', code="contended")
 
 
@@ -76,9 +77,9 @@ def read_eras(store: ObjectStore, name: str) -> tuple[Manifest, ...]:
     Raises `NotFound` code "no_branch".
     """
     ref = cas.find(store, branch_ref_key(name), BranchRef)
-    eras = () if ref is None else _eras(store, ref)
+    eras = () if ref is None else _eras(store, name, ref)
     if not eras:
-        raise _no_branch(name)
+        raise no_branch(name)
     return eras
 
 
@@ -89,14 +90,23 @@ def list_branches(store: ObjectStore) -> list[Manifest]:
 
 def list_eras(store: ObjectStore) -> list[tuple[Manifest, ...]]:
     """As `read_eras`, of all branches, by name."""
-    refs = [cas.find(store, key, BranchRef) for key in store.list("refs/branches/")]
-    found = [_eras(store, ref) for ref in refs if ref]
+    found = [_eras(store, name, ref) for name, ref in branch_refs(store)]
     return sorted((eras for eras in found if eras), key=lambda eras: eras[-1].name)
 
 
-def _eras(store: ObjectStore, ref: BranchRef) -> tuple[Manifest, ...]:
-    """None if the name is no branch: buried, or claimed only, or being deleted."""
-    return () if ref.deleted else find_eras(store, ref.branch_id)
+def branch_refs(store: ObjectStore) -> list[tuple[str, BranchRef]]:
+    """All names there are or were."""
+    found = [
+        (PurePosixPath(key).stem, cas.find(store, key, BranchRef)) for key in store.list("refs/branches/")
+    ]
+    return [(name, ref) for name, ref in found if ref is not None]
+
+
+def _eras(store: ObjectStore, name: str, ref: BranchRef) -> tuple[Manifest, ...]:
+    """None if the name is no branch: buried, or claimed only, or being deleted, or left by an undelete while
+    another took the branch back."""
+    eras = () if ref.deleted else find_eras(store, ref.branch_id)
+    return eras if eras and eras[-1].name == name else ()
 
 
 def find_eras(store: ObjectStore, branch_id: UUID) -> tuple[Manifest, ...]:
@@ -110,29 +120,51 @@ def find_eras(store: ObjectStore, branch_id: UUID) -> tuple[Manifest, ...]:
     return tuple(eras)
 
 
-def buried_branches(store: ObjectStore) -> set[UUID]:
-    """The ids that tombstones name and no manifest has: of branches that were deleted."""
-    refs = [cas.find(store, key, BranchRef) for key in store.list("refs/branches/")]
-    buried = {ref.branch_id for ref in refs if ref and ref.deleted}
-    return {one for one in buried if find_manifest(store, one) is None}
+def dead_branches(store: ObjectStore) -> set[UUID]:
+    """The ids of branches that are gone, as tombstones and manifests say."""
+    buried = {ref.branch_id for _, ref in branch_refs(store) if ref.deleted}
+    gone = {one.branch_id for one in deleted_branches(store) if one.gone}
+    return gone | {one for one in buried if find_manifest(store, one) is None}
 
 
-def delete_branch(store: ObjectStore, name: str) -> None:
-    """Delete the branch `name`, finished or not. Repeat is success.
+def deleted_branches(store: ObjectStore) -> list[Manifest]:
+    """The manifests of deleted branches, kept or gone."""
+    found = (cas.find(store, key, Manifest) for key in store.list("branches/"))
+    return [one for one in found if one is not None and one.deleted is not None]
+
+
+def delete_branch(store: ObjectStore, name: str) -> UUID | None:
+    """Delete the branch `name`, finished or not; `undelete_branch` takes it back. Repeat is success.
+
+    Returns its id, None if it was deleted before.
 
     Raises `NotFound` if there never was one, `Conflict` code "main_branch", "branch_protected",
     "branch_needed" (children or snapshots) or "branch_in_use" (a writer).
     """
-    ref = cas.find(store, branch_ref_key(name), BranchRef)
-    if ref is None:
-        raise _no_branch(name)
     if name == MAIN:
         raise Conflict(
             'branch "main" can\'t be deleted', hint="Detach the storage instead.", code="main_branch"
         )
-    if ref.deleted is None:
-        _fence(store, name, ref)
-    _finish_delete(store, name, ref)
+    ref = _known_ref(store, name)
+    if ref.deleted is not None:
+        freed(store, ref)
+        lay_to_rest(store, name, ref)
+        return None
+    for _ in range(cas.TRIES):
+        _refuse_unmade(store, name, ref)
+        lay_to_rest(store, name, ref, lambda found: _deleted(store, name, found))
+        now = _known_ref(store, name)
+        if now.deleted is not None or now.branch_id != ref.branch_id:
+            return ref.branch_id
+        ref = now  # it was taken back meanwhile
+    raise Unavailable(f'branch "{name}" is deleted and taken back too often', code="contended")
+
+
+def end_deleted(store: ObjectStore, name: str, letting_go: LettingGo) -> None:
+    """All deleted branches that had the name, and those made from them, are gone for good."""
+    for one in deleted_branches(store):
+        if one.name == name:
+            end_branch(store, one.branch_id, letting_go)
 
 
 def _finish(store: ObjectStore, ref: BranchRef, manifest: Manifest) -> tuple[Manifest, bool]:
@@ -147,8 +179,9 @@ def _finish(store: ObjectStore, ref: BranchRef, manifest: Manifest) -> tuple[Man
     is_new = cas.put_once(store, manifest_key(ref.branch_id), manifest)
     now = cas.find(store, key, BranchRef)
     found = find_manifest(store, ref.branch_id)
-    if now != ref or found is None or found.deleted:
-        _finish_delete(store, manifest.name, ref)
+    if now is None or now.branch_id != ref.branch_id or now.deleted or found is None or found.deleted:
+        lay_to_rest(store, manifest.name, ref)
+        clear(store, ref.branch_id, ref.parent)
         raise Conflict(f'branch "{manifest.name}" was deleted while it was made', code="branch_deleted")
     return found, is_new
 
@@ -165,21 +198,18 @@ def _same_parent(name: str, ref: BranchRef, parent: Point, found: Manifest | Non
     )
 
 
-def _fence(store: ObjectStore, name: str, ref: BranchRef) -> None:
-    """Make the manifest a deleted one, whether it is there yet or not."""
-    key = manifest_key(ref.branch_id)
-    never_made = Manifest(ref.branch_id, name, ref.parent, (), wait.now(), deleted=wait.now())
-    if find_manifest(store, ref.branch_id) is None and cas.put_once(store, key, never_made):
-        return
-    try:
-        cas.update(store, key, Manifest, lambda manifest: _deleted(store, manifest))
-    except NotFound:  # another deleter came to the end
-        return
+def _refuse_unmade(store: ObjectStore, name: str, ref: BranchRef) -> None:
+    """A fence where the manifest isn't there yet: its maker can't finish it."""
+    if find_manifest(store, ref.branch_id) is None:
+        never_made = Manifest(ref.branch_id, name, ref.parent, (), wait.now(), deleted=wait.now())
+        cas.put_once(store, manifest_key(ref.branch_id), never_made)
 
 
-def _deleted(store: ObjectStore, manifest: Manifest) -> Manifest:
+def _deleted(store: ObjectStore, name: str, manifest: Manifest) -> Manifest:
     if manifest.deleted:
-        return manifest
+        return guarded(manifest)
+    if manifest.name != name:  # it was deleted, and taken back under another name
+        raise no_branch(name)
     if manifest.protected:
         raise protected(manifest.name)
     if manifest.writer:
@@ -195,19 +225,19 @@ def _deleted(store: ObjectStore, manifest: Manifest) -> Manifest:
             detail="It has what main was before a refresh, and has since.",
             code="branch_needed",
         )
-    if manifest.pins:
+    if not all(one.dormant for one in manifest.pins):
         raise Conflict(
             f'branch "{manifest.name}" is needed',
             detail=_needing(store, manifest),
             hint=f"Delete those first, or all at once: neon-compose branch delete {manifest.name} --cascade",
             code="branch_needed",
         )
-    return replace(manifest, deleted=wait.now())
+    return kept(manifest)
 
 
 def _needing(store: ObjectStore, manifest: Manifest) -> str:
     """Whom its pins are of, by name; those that never came to be finished have none."""
-    pins = {one.id for one in manifest.pins}
+    pins = {one.id for one in manifest.pins if not one.dormant}
     children = [one.name for eras in list_eras(store) for one in eras if one.branch_id in pins]
     snapshots = [one.name for one in list_snapshots(store) if one.ref.snapshot_id in pins]
     found = [("Branches made from it", children), ("Snapshots of it", snapshots)]
@@ -216,25 +246,12 @@ def _needing(store: ObjectStore, manifest: Manifest) -> str:
     return " ".join([*said, *([f"Not finished: {unfinished}."] if unfinished > 0 else [])])
 
 
-def _finish_delete(store: ObjectStore, name: str, ref: BranchRef) -> None:
-    """From a fenced manifest to nothing but a tombstone.
-
-    A manifest, deleted or not, never goes before its name is buried: else a repeat of the claim's wish
-    would find the fence gone and make the branch under a deleter's hands.
-    """
-    bury(store, branch_ref_key(name), ref)
-    freed(store, replace(ref, deleted=ref.deleted or wait.now()))
+def _known_ref(store: ObjectStore, name: str) -> BranchRef:
+    ref = cas.find(store, branch_ref_key(name), BranchRef)
+    if ref is None:
+        raise no_branch(name)
+    return ref
 
 
-def freed(store: ObjectStore, ref: BranchRef) -> bool:
-    """Remove what a buried name may have left; whether the name is free."""
-    if ref.deleted is None:
-        return False
-    if ref.parent is not None:
-        unpin(store, ref.parent.branch_id, ref.branch_id)
-    store.delete(manifest_key(ref.branch_id))
-    return True
-
-
-def _no_branch(name: str) -> NotFound:
+def no_branch(name: str) -> NotFound:
     return NotFound(f'branch "{name}" does not exist', code="no_branch")

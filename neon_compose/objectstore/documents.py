@@ -90,12 +90,14 @@ class Point:
 class BranchRef:
     """A claimed name. Not a branch before the manifest of `branch_id` exists; `parent` is what the claimer
     wants to make, so that a repeat can finish it and another wish is a conflict. `asked` is that wish in
-    words: of those that mean the end of a branch, `parent` is what they meant when they came first."""
+    words: of those that mean the end of a branch, `parent` is what they meant when they came first.
+    `token` is of the undelete that wrote it."""
 
     branch_id: UUID
     parent: Point | None
     deleted: datetime | None = None
     asked: str | None = None
+    token: UUID | None = None
     format: int = FORMAT
 
 
@@ -120,11 +122,16 @@ class PinKind(StrEnum):
 
 @dataclass(frozen=True)
 class Pin:
-    """Keeps what is needed to open `lsn`, for the child branch or snapshot with this id."""
+    """Keeps what is needed to open `lsn`, for the child branch or snapshot with this id.
+
+    A `dormant` one is of a deleted branch that can be taken back: its parent may be deleted too, but stays as
+    long. `token` is of the undelete that woke it."""
 
     kind: PinKind
     id: UUID
     lsn: Lsn
+    dormant: bool = False
+    token: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,15 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Of a deleted branch that can be taken back: for how long, in time that somebody saw pass. Who is about
+    to bury its name changes `guard` first, and fails an undelete that is under way (see burials)."""
+
+    left_s: int
+    guard: UUID
+
+
+@dataclass(frozen=True)
 class Manifest:
     branch_id: UUID
     name: str
@@ -172,6 +188,8 @@ class Manifest:
     pins: tuple[Pin, ...] = ()
     leases: tuple[Lease, ...] = ()
     deleted: datetime | None = None  # a fence: no change is made to a deleted branch
+    kept: Kept | None = None  # of a deleted one; None: it is gone for good, whatever of it is still there
+    revived: UUID | None = None  # the token of the undelete that took it back
     cluster: Cluster | None = None  # None: the storage's first
     successor: UUID | None = None  # the branch that has the name now, after a refresh
     replaces: UUID | None = None  # the branch that had the name before, until a restore
@@ -191,6 +209,11 @@ class Manifest:
         """The end of its WAL, if it is sealed there: then its safekeepers aren't needed to open it."""
         decided = self.register.decided.history.last.term if self.register else 0
         return self.sealed.end if self.sealed is not None and self.sealed.term == decided > 0 else None
+
+    @property
+    def gone(self) -> bool:
+        """Deleted, and never to be taken back."""
+        return self.deleted is not None and self.kept is None
 
 
 @dataclass(frozen=True)

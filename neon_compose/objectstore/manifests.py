@@ -13,11 +13,15 @@ state before or after the whole, and calling it again finishes it (tests stop it
 - **Pin.** A child's pin is in the parent's manifest before the child's manifest exists. At worst it is
   the pin of a child that never came: it keeps too much, and goes when the claim is finished or deleted.
 - **Fence.** Deleting a branch first sets `deleted` in its manifest (or makes such a manifest, if its
-  maker has not come that far), in the same compare-and-swap that sees no pins and no writer: later pins,
-  writers and manifests fail.
+  maker has not come that far), in the same compare-and-swap that sees no pins but dormant ones and no writer:
+  later pins, writers and manifests fail.
 - **Tombstone.** Then the name's document is marked deleted by its etag, not deleted: a plain delete could
-  hit a name that was made anew meanwhile, and S3 has no conditional delete. Then the parent's pin goes,
-  then the manifest. The tombstone keeps the ids, so a repeat, or who claims the name next, cleans up first.
+  hit a name that was made anew meanwhile, and S3 has no conditional delete. The name is free from then on.
+  Then the parent's pin is marked dormant. The tombstone keeps the ids, so a repeat, or who claims the name
+  next, cleans up first what a maker left that came late.
+- **Kept.** Manifest, layers, parent's pin and WAL stay for a day, and an undelete lifts the fence
+  (undeletes). After that the branch is gone (burials): its pin goes, then its manifest. A branch whose
+  children are all deleted can be deleted: they stay kept, and keep it, since who keeps less long goes first.
 - **Look again.** A maker reads its claim again at its end. If it was buried meanwhile, either the maker
   sees that and takes its own pin and manifest back, or the deleter, whose cleaning comes after the
   burial, does.
@@ -30,14 +34,17 @@ state before or after the whole, and calling it again finishes it (tests stop it
 from neon_compose.objectstore.branches import (
     MAIN,
     branch_start,
-    buried_branches,
     create_branch,
+    dead_branches,
     delete_branch,
+    deleted_branches,
+    end_deleted,
     list_branches,
     list_eras,
     read_branch,
     read_eras,
 )
+from neon_compose.objectstore.burials import KEPT_S, end_branch, forgotten
 from neon_compose.objectstore.marks import expire_branch, protect_branch, unprotect_branch
 from neon_compose.objectstore.pins import read_manifest, update_manifest
 from neon_compose.objectstore.refreshes import (
@@ -62,21 +69,28 @@ from neon_compose.objectstore.snapshots import (
     snapshot_point,
 )
 from neon_compose.objectstore.storages import create_storage, discard_unborn, read_storage
+from neon_compose.objectstore.undeletes import count_down, settle_deleted, undelete_branch
 
 __all__ = [
+    "KEPT_S",
     "MAIN",
     "Snapshot",
     "begin_refresh",
     "branch_start",
-    "buried_branches",
     "commit_refresh",
+    "count_down",
     "create_branch",
     "create_snapshot",
     "create_storage",
+    "dead_branches",
     "delete_branch",
     "delete_snapshot",
+    "deleted_branches",
     "discard_unborn",
+    "end_branch",
+    "end_deleted",
     "expire_branch",
+    "forgotten",
     "is_refreshing",
     "list_branches",
     "list_eras",
@@ -90,10 +104,12 @@ __all__ = [
     "read_storage",
     "refuse_refresh",
     "restore_branch",
+    "settle_deleted",
     "settle_refresh",
     "settle_restore",
     "settle_restores",
     "snapshot_point",
+    "undelete_branch",
     "unprotect_branch",
     "update_manifest",
 ]

@@ -60,7 +60,8 @@ def pin(store: ObjectStore, point: Point, kind: PinKind, holder: UUID) -> None:
     wanted = Pin(kind, holder, point.lsn)
 
     def add(manifest: Manifest) -> Manifest:
-        return manifest if wanted in manifest.pins else replace(manifest, pins=(*manifest.pins, wanted))
+        there = any((one.kind, one.id, one.lsn) == (kind, holder, point.lsn) for one in manifest.pins)
+        return manifest if there else replace(manifest, pins=(*manifest.pins, wanted))
 
     update_manifest(store, point.branch_id, add)
 
@@ -74,6 +75,24 @@ def unpin(store: ObjectStore, branch_id: UUID, holder: UUID) -> None:
 
     try:
         cas.update(store, manifest_key(branch_id), Manifest, remove)
+    except NotFound:
+        return
+
+
+def find_pin(store: ObjectStore, parent: Point | None, holder: UUID) -> Pin | None:
+    """The pin of the branch `holder`, in its parent."""
+    manifest = find_manifest(store, parent.branch_id) if parent is not None else None
+    return next((one for one in manifest.pins if one.id == holder), None) if manifest is not None else None
+
+
+def swap_pin(store: ObjectStore, branch_id: UUID, before: Pin, after: Pin) -> None:
+    """Put `after` in the place of `before` if exactly that is there, also in a deleted branch."""
+
+    def swap(manifest: Manifest) -> Manifest:
+        return replace(manifest, pins=tuple(after if one == before else one for one in manifest.pins))
+
+    try:
+        cas.update(store, manifest_key(branch_id), Manifest, swap)
     except NotFound:
         return
 

@@ -29,7 +29,8 @@ from neon_compose.model.ids import new_id
 from neon_compose.model.names import LONGEST
 from neon_compose.model.protection import protected
 from neon_compose.objectstore import cas
-from neon_compose.objectstore.branches import find_eras, freed, list_eras, read_branch
+from neon_compose.objectstore.branches import find_eras, list_eras, read_branch
+from neon_compose.objectstore.burials import freed
 from neon_compose.objectstore.documents import (
     RESTORES,
     BranchRef,

@@ -36,6 +36,7 @@ from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
+from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.layering import redo_jobs
@@ -163,6 +164,7 @@ def make_service(
     def receiving(manifest: Manifest) -> ReceiverRequest | None:
         return around.primaries.receiving(manifest, manifests.read_storage(store).admin_password)
 
+    tending = Tending(store, quorum, receiving, seeds, archiving) if seats else None
     parts = Parts(
         name=name,
         store=store,
@@ -177,7 +179,14 @@ def make_service(
         chronicle=Chronicle(moments, records),
         sizes=Sizes(store, computes.writer_own_bytes),
         redo=redo,
-        tending=Tending(store, quorum, receiving, seeds, archiving) if seats else None,
+        tending=tending,
+        deleting=Deleting(
+            store,
+            restoring.settle,
+            redo.suspect if redo else lambda _: None,
+            quorum.forget,
+            tending.soon if tending else lambda: None,
+        ),
         archiving=archiving if seats else None,
         known_settings=outside.known_settings,
         warm_up=lambda: _warm_up(store, tips),

@@ -106,8 +106,20 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
         return service.mark_branch(name, body)
 
     @routes.delete("/branches/{name}", status_code=204)
-    def delete_branch(name: str) -> None:
-        service.delete_branch(name)
+    def delete_branch(name: str, now: bool = False) -> None:
+        service.delete_branch(name, now=now)
+
+    @routes.get("/deleted-branches")
+    def deleted_branches() -> list[wire.DeletedBranch]:
+        return service.deleted_branches()
+
+    @routes.delete("/deleted-branches/{name}", status_code=204)
+    def end_deleted(name: str) -> None:
+        service.end_deleted(name)
+
+    @routes.post("/deleted-branches/{name}/undelete")
+    def undelete_branch(name: str, body: wire.UndeleteRequest) -> wire.Branch:
+        return service.undelete_branch(name, body)
 
     @routes.get("/branches/{name}/log")
     def log(name: str, limit: Annotated[int, Query(ge=1, le=MOST_MINUTES)] = MINUTES) -> BranchLog:

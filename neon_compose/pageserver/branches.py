@@ -89,9 +89,6 @@ class Branches:
         source = self.find(from_branch).branch_id if from_branch is not None else ""
         return f"{source}@{moment}" if moment is not None else str(source)
 
-    def delete(self, name: str) -> None:
-        manifests.delete_branch(self._store, name)
-
     # ---- shown
 
     def show(self, manifest: Manifest) -> wire.Branch:

@@ -77,12 +77,13 @@ def _of_names(store: LocalStore, manifests: dict[UUID, Manifest]) -> Iterator[Le
             yield Leftover(kind="snapshot", name=name, why="its name is claimed, but it was never made")
     named = {one.branch_id for one in branches.values() if one}
     named |= {one.successor for one in manifests.values() if one.successor}
+    waiting = {one.branch_id for one in manifests.values() if one.kept is not None}
     holders = {
-        PinKind.BRANCH: {one.branch_id for one in branches.values() if one and one.deleted is None},
+        PinKind.BRANCH: waiting | {one.branch_id for one in branches.values() if one and one.deleted is None},
         PinKind.SNAPSHOT: {one.snapshot_id for one in snapshots.values() if one and one.deleted is None},
     }
     for manifest in manifests.values():
-        if manifest.branch_id not in named:
+        if manifest.branch_id not in named and not _waits(manifest):
             yield Leftover(kind="manifest", name=str(manifest.branch_id), why="no branch has it")
         for pin in manifest.pins:
             if pin.id not in holders[pin.kind]:
@@ -93,10 +94,15 @@ def _of_names(store: LocalStore, manifests: dict[UUID, Manifest]) -> Iterator[Le
 def _unfinished(ref: BranchRef, manifests: dict[UUID, Manifest]) -> str | None:
     manifest = manifests.get(ref.branch_id)
     if ref.deleted is not None:
-        return "its deletion was cut off" if manifest is not None else None
+        return "its deletion was cut off" if manifest is not None and not _waits(manifest) else None
     if manifest is None:
         return "its name is claimed, but it was never made"
     return "its deletion was cut off" if manifest.deleted else None
+
+
+def _waits(manifest: Manifest) -> bool:
+    """It is deleted, and to be taken back, or to be forgotten by safekeepers."""
+    return manifest.kept is not None or (manifest.gone and manifest.register is not None)
 
 
 def _pinned(ref: SnapshotRef, manifests: dict[UUID, Manifest]) -> bool:

@@ -49,6 +49,7 @@ class Safekeeper(Protocol):
     def adopt(self, branch: UUID, history: History, peers: Sequence[wire.Peer]) -> wire.BranchStatus: ...
     def expect(self, branch: UUID, request: wire.ReceiverRequest) -> None: ...
     def receive(self, branch: UUID, request: wire.ReceiverRequest) -> wire.BranchStatus: ...
+    def stop_receiving(self, branch: UUID) -> None: ...
     def commit(self, branch: UUID, term: int, lsn: Lsn) -> None: ...
     def trim(self, branch: UUID, needed: Lsn) -> wire.BranchStatus: ...
     def wal(self, branch: UUID, start: Lsn, end: Lsn) -> Iterator[bytes]: ...
@@ -292,9 +293,13 @@ class Quorum:
             if log_of(one).shared_with(history) >= end
         ]
 
-    def forget(self, branch_id: UUID) -> None:
-        """A branch is deleted: its WAL goes, where somebody answers."""
-        self._ask(lambda one: one.delete(branch_id))
+    def forget(self, branch_id: UUID) -> bool:
+        """A branch is gone: its WAL goes, where somebody answers. Whether all did."""
+        return len(self._ask(lambda one: one.delete(branch_id))) == len(self._hosts)
+
+    def stop_receiving(self, branch_id: UUID, hosts: Sequence[str]) -> None:
+        """Nobody writes to the branch: it is deleted."""
+        self._ask(lambda one: one.stop_receiving(branch_id), hosts)
 
     def _ask(self, ask: Callable[[Safekeeper], T], hosts: Sequence[str] | None = None) -> list[tuple[str, T]]:
         """All of them, or those of `hosts`, beside each other; the answers there are, by host."""

@@ -31,6 +31,7 @@ from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.content import Content
+from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
@@ -69,6 +70,7 @@ class Parts:
     known_settings: frozenset[str]
     restoring: Restoring
     chronicle: Chronicle
+    deleting: Deleting
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
     archiving: Archiving | None = None  # as tending
@@ -274,6 +276,7 @@ class Service:
         """What goes on by itself, while it serves."""
         if self._parts.archiving is not None:
             self._parts.archiving.start()
+        self._parts.deleting.start()
         if self._parts.tending is not None:
             self._parts.tending.start()
         if self._parts.redo is not None:
@@ -281,6 +284,7 @@ class Service:
 
     def stop(self) -> None:
         """What is committed by now is archived first: safekeepers may be removed next."""
+        self._parts.deleting.stop()
         if self._parts.tending is not None:
             self._parts.tending.stop()
             self._parts.tending.tend_once_more()
@@ -321,15 +325,22 @@ class Service:
         marked = self._parts.restoring.mark(parse_name(name, "branch"), request)
         return self._parts.branches.show(marked)
 
-    def delete_branch(self, name: str) -> None:
+    def delete_branch(self, name: str, *, now: bool = False) -> None:
         self.storage()
-        self._parts.restoring.settle(name)
-        if self._parts.redo is not None:
-            with suppress(NotFound):  # repeated
-                self._parts.redo.suspect(self._parts.branches.find(name))
-        self._parts.branches.delete(name)
-        if self._parts.tending is not None:
-            self._parts.tending.soon()  # safekeepers stop receiving
+        self._parts.deleting.delete(name, now=now)
+
+    def deleted_branches(self) -> list[wire.DeletedBranch]:
+        self.storage()
+        return self._parts.deleting.shown()
+
+    def end_deleted(self, name: str) -> None:
+        self.storage()
+        self._parts.deleting.end(name)
+
+    def undelete_branch(self, name: str, request: wire.UndeleteRequest) -> wire.Branch:
+        self.storage()
+        back = self._parts.deleting.undelete(parse_name(name, "branch"), request.new_name)
+        return self._parts.branches.show(back)
 
     # ---- computes
 

@@ -28,6 +28,7 @@ from neon_compose.wire.safekeeper import BranchStatus, ReceiverRequest
 
 _log = log.get(__name__)
 _PERIOD_S = 5.0
+_STOPPED = "stopped"
 _WAL_GONE = "wal gone"  # the primary no longer has what comes next; the others do
 
 Receiving = Callable[[Manifest], ReceiverRequest | None]  # how to receive from the branch's open primary
@@ -86,11 +87,18 @@ class Tending:
                 _log.warning("%s is not tended: %s (%s)", manifest.name, error.message, error.detail)
 
     def _forget(self, seen: dict[str, dict[UUID, BranchStatus]], known: set[UUID]) -> None:
-        """Deleted branches' WAL goes too. Only what a tombstone of this storage names: other storages have
-        WAL on the same safekeepers."""
+        """WAL of branches that are gone goes too, and of deleted ones nobody looks for the primary. Only what
+        a manifest or tombstone of this storage names: other storages have WAL on the same safekeepers."""
         others = {branch_id for of in seen.values() for branch_id in of} - known
-        for branch_id in others & manifests.buried_branches(self._store) if others else ():
+        if not others:
+            return
+        for branch_id in others & manifests.dead_branches(self._store):
             self._quorum.forget(branch_id)
+        kept = {one.branch_id for one in manifests.deleted_branches(self._store) if one.kept is not None}
+        for branch_id in others & kept:
+            hosts = [host for host, of in seen.items() if branch_id in of and _looks(of[branch_id])]
+            if hosts:
+                self._quorum.stop_receiving(branch_id, hosts)
 
     def _tend(self, manifest: Manifest, seen: Seen) -> None:
         assert manifest.register is not None
@@ -107,7 +115,7 @@ class Tending:
             lacks = status.term < term or status.report() is None
             if lacks or status.receiver == _WAL_GONE:
                 self._quorum.rejoin(manifest, host, seen)
-            if request is not None and (lacks or status.receiver == "stopped"):
+            if request is not None and (lacks or not _looks(status)):
                 self._quorum.receive(manifest, request, [host])
         reports = [one.report() for one in seen.values()]
         commit = terms.commit_lsn(decided, [one for one in reports if one])
@@ -133,6 +141,10 @@ class Tending:
         others = [one for one in seen.values() if one is not status and UUID(one.identity) in decided.seats]
         has = log_of(status).shared_with(decided.history)
         return bool(others) and has < min(Lsn.parse(one.oldest) for one in others)
+
+
+def _looks(status: BranchStatus) -> bool:
+    return status.receiver != _STOPPED
 
 
 def _stands(manifest: Manifest) -> bool:

@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     PG_DESTROYED = "pg_destroyed"
     BRANCH_CREATED = "branch_created"
     BRANCH_DELETED = "branch_deleted"
+    BRANCH_UNDELETED = "branch_undeleted"
     BRANCH_RESTORED = "branch_restored"  # it is another under the same name
     SNAPSHOT_CREATED = "snapshot_created"
     SNAPSHOT_DELETED = "snapshot_deleted"

@@ -111,6 +111,22 @@ class Branch(_Response):
     redo_rate: float | None = None  # bytes of WAL per second of the last job
 
 
+class DeletedBranch(_Response):
+    """One that can be taken back for `left_s` more seconds of a running pageserver."""
+
+    name: str
+    id: str
+    parent: str | None = None
+    deleted_at: datetime
+    left_s: int
+
+
+class UndeleteRequest(_Request):
+    """Under the name it had, or `new_name`."""
+
+    new_name: str | None = None
+
+
 class RestoreRequest(_Request):
     """Back to `moment` of the branch's history, as in `BranchRequest`; without one to its parent's end.
     `keep` is the name of what it was. `check`: only say whether that can be done."""

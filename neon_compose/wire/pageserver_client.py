@@ -23,6 +23,7 @@ from neon_compose.wire.pageserver import (
     BranchSize,
     ComputeStatus,
     Credentials,
+    DeletedBranch,
     ImportAs,
     InitialiseRequest,
     LaidOut,
@@ -41,6 +42,7 @@ from neon_compose.wire.pageserver import (
     Snapshot,
     SnapshotRequest,
     StorageStatus,
+    UndeleteRequest,
 )
 
 _CALL_S = 60.0
@@ -50,6 +52,7 @@ _CONNECT_S = 5.0
 _MARGIN_S = 5.0  # the server gives up first, and says why
 
 _BRANCHES = TypeAdapter(list[Branch])
+_DELETED = TypeAdapter(list[DeletedBranch])
 _SIZES = TypeAdapter(list[BranchSize])
 _SNAPSHOTS = TypeAdapter(list[Snapshot])
 _COMPUTES = TypeAdapter(list[ComputeStatus])
@@ -133,8 +136,21 @@ class PageserverClient(ComponentClient):
         response = self._send("PUT", f"/v1/branches/{name}", body)
         return Branch.model_validate(response.json()), response.status_code == httpx.codes.CREATED
 
-    def delete_branch(self, name: str) -> None:
-        self._send("DELETE", f"/v1/branches/{name}")
+    def delete_branch(self, name: str, *, now: bool = False) -> None:
+        """It can be taken back for a day, or with `now` never."""
+        self._send("DELETE", f"/v1/branches/{name}?now={'true' if now else 'false'}")
+
+    def deleted_branches(self) -> list[DeletedBranch]:
+        return _DELETED.validate_python(self._look("/v1/deleted-branches"))
+
+    def end_deleted(self, name: str) -> None:
+        """None of the deleted branches of the name can be taken back. Repeat is success."""
+        self._send("DELETE", f"/v1/deleted-branches/{name}")
+
+    def undelete_branch(self, name: str, new_name: str | None = None) -> Branch:
+        """Take back the last deleted of the name; repeat is success."""
+        body = UndeleteRequest(new_name=new_name)
+        return Branch.model_validate(self._call("POST", f"/v1/deleted-branches/{name}/undelete", body))
 
     def restore_branch(
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False

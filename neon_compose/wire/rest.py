@@ -122,16 +122,19 @@ class BranchVerb(StrEnum):
     PROTECT = "protect"
     UNPROTECT = "unprotect"
     EXPIRE = "expire"
+    UNDELETE = "undelete"
 
 
 class BranchAction(_Request):
     """POST /storages/{s}/branches/{b}/actions. A restore goes `to` a moment, a reset to the parent's end;
     `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`.
-    It expires after `ttl`, or never; a protected one is not deleted, restored, reset or refreshed."""
+    It expires after `ttl`, or never; a protected one is not deleted, restored, reset or refreshed.
+    An undelete takes back the last deleted branch of the name, under another name if `as` says so."""
 
     action: BranchVerb
     to: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
     keep: NameText | None = None
+    as_: NameText | None = Field(default=None, validation_alias="as", serialization_alias="as")
     ttl: TtlText | None = None
 
 
@@ -226,6 +229,18 @@ class BranchOut(_Response):
     expires: datetime | None = None  # when it goes, with its pgs
     redo_lag_bytes: int | None = None  # committed WAL that is not in a layer yet
     redo: str | None = None  # "running", or the error of the last redo job
+
+
+class DeletedBranchOut(_Response):
+    """A deleted branch that can be taken back for at least `left_s` more seconds in which its storage's
+    pageserver runs."""
+
+    storage_name: str
+    name: str
+    id: str
+    parent: str | None = None
+    deleted_at: datetime
+    left_s: int
 
 
 class RestoredOut(_Response):

@@ -62,6 +62,21 @@ def test_a_dropped_table_is_there_again_at_the_same_url(past: Stack) -> None:
     assert past.misplaced() == []
 
 
+def test_a_deleted_branch_comes_back_with_its_rows(past: Stack) -> None:
+    filled(past, "shop")
+    past.cli("pg", "stop", "shop")
+    past.cli("branch", "delete", "past/shop")
+    [deleted] = past.json("branch", "list", "past", "--deleted")
+    assert (deleted["name"], deleted["parent"]) == ("shop", "main")
+    past.cli("branch", "create", "shop", "--from", "past/main")
+    assert past.run("branch", "undelete", "past/shop").code == 4
+    past.cli("branch", "undelete", "past/shop", "--as", "old")
+    past.cli("pg", "create", "look", "-s", "past", "--branch", "old")
+    past.cli("pg", "start", "look")
+    assert count(past.url("look")) == ROWS
+    assert past.misplaced() == []
+
+
 def test_a_pg_goes_to_another_branch_and_back_at_the_same_url(past: Stack) -> None:
     url = filled(past, "shop")
     past.cli("branch", "create", "side", "--from", "shop")

@@ -28,6 +28,7 @@ class FakeServer:
     pgs: dict[str, dict[str, Any]] = field(default_factory=dict)
     branches: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[dict[str, Any]] = field(default_factory=list)
+    deleted: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[tuple[str, str], NeonError] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[dict[str, Any]] = field(default_factory=list)
@@ -120,6 +121,8 @@ class FakeServer:
                 return {"url": f"postgres://neon_admin:p%40ss@127.0.0.1:15432/{name}", "direct": None}
             case "GET", ["storages", name, "branches"]:
                 return [branch for branch in self.branches if branch["storage_name"] == name]
+            case "GET", ["storages", name, "deleted-branches"]:
+                return [one for one in self.deleted if one["storage_name"] == name]
             case "GET", ["storages", _, "branches", _, "log"]:
                 return self.log
             case "GET", ["storages", storage, "branches", name]:
@@ -147,6 +150,8 @@ class FakeServer:
                 del self.pgs[name]
             case "POST", ["storages", storage, "branches", name, "actions"]:
                 found = {"storage_name": storage, "name": name, "start_lsn": "0/1000"}
+                if body["action"] == "undelete":
+                    return found | {"name": body.get("as", name)}
                 return {"branch": found, "kept": f"{name}-before-20260101-000000"}
             case "DELETE", ["storages", _, "branches", name]:
                 self.branches = [branch for branch in self.branches if branch["name"] != name]

@@ -78,6 +78,33 @@ def test_deleting_a_branch_destroys_its_pgs_first(cli: Cli, server: FakeServer, 
     assert set(server.pgs) == {"main"}
 
 
+def test_a_deleted_branch_is_found_and_taken_back(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    left = {"parent": "main", "deleted_at": "2026-01-01T00:00:00Z", "left_s": 7200}
+    server.deleted.append({"storage_name": "shop", "name": "try"} | left)
+    listed = cli("branch", "list", "--deleted")
+    assert listed.out.splitlines()[1].split() == ["shop", "try", "main", "2026-01-01T00:00:00Z", "2", "h"]
+    assert json.loads(cli("branch", "list", "shop", "--deleted", "-o", "json").out)[0]["left_s"] == 7200
+    back = cli("branch", "undelete", "try", "--as", "other")
+    assert server.changes()[-1][1:] == (
+        "/storages/shop/branches/try/actions",
+        {},
+        {"action": "undelete", "as": "other"},
+    )
+    assert 'branch "shop/other" is back' in back.err
+    assert cli("branch", "undelete", "none").code == 3
+
+
+def test_a_branch_goes_for_good_when_told_so_also_a_deleted_one(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    server.branch("shop", "one")
+    server.deleted.append({"storage_name": "shop", "name": "two"})
+    assert cli("branch", "delete", "two").code == 3
+    for name in ("one", "two"):
+        assert "for good" in cli("branch", "delete", name, "--now").err
+        assert server.changes()[-1][1:3] == (f"/storages/shop/branches/{name}", {"now": "true"})
+
+
 def test_writes_are_discarded_only_when_told_to(cli: Cli, server: FakeServer) -> None:
     server.branch("main", "try")
     server.pg("try", branch="try")

@@ -126,7 +126,7 @@ def test_a_failed_destroy_can_be_repeated_to_its_end(shop: Fixture, after: bool)
             if "a" in shop.site.documents.read().pgs:
                 pgs.destroy(shop.site, "a", discard_writes=False)
         shop.faults.disarm()
-        branches.delete(shop.site, "shop", "a")
+        branches.delete(shop.site, "shop", "a", forever=True)
         assert shop.world() == before
 
 

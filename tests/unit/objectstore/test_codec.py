@@ -82,13 +82,14 @@ def test_a_document_looks_as_documented() -> None:
         "{\n"
         '  "asked": null,\n'
         '  "branch_id": "00000000-0000-0000-0000-000000000001",\n'
-        '  "checksum": "cf41bf53",\n'
+        '  "checksum": "e177a1db",\n'
         '  "deleted": null,\n'
         '  "format": 1,\n'
         '  "parent": {\n'
         '    "branch_id": "00000000-0000-0000-0000-000000000002",\n'
         '    "lsn": "0/3"\n'
-        "  }\n"
+        "  },\n"
+        '  "token": null\n'
         "}\n"
     )
 

@@ -24,6 +24,7 @@ from neon_compose.objectstore.documents import (
     SnapshotRef,
     Writer,
     branch_ref_key,
+    manifest_key,
 )
 from neon_compose.objectstore.store import ObjectStore
 from tests.fakes_store import DyingStore, Killed, MemoryStore, WatchedStore
@@ -71,6 +72,34 @@ def branch_id(store: ObjectStore, name: str) -> object:
 
 def delete_child(store: ObjectStore) -> None:
     manifests.delete_branch(store, "child")
+
+
+def delete_grandchild(store: ObjectStore) -> None:
+    manifests.delete_branch(store, "grandchild")
+
+
+def undelete_child(store: ObjectStore) -> None:
+    manifests.undelete_branch(store, "child")
+
+
+def undelete_grandchild(store: ObjectStore) -> None:
+    manifests.undelete_branch(store, "grandchild")
+
+
+def undelete_as_other(store: ObjectStore) -> None:
+    manifests.undelete_branch(store, "child", "other")
+
+
+def end_child(store: ObjectStore) -> None:
+    manifests.end_deleted(store, "child", lambda _: None)
+
+
+def end_at_once(store: ObjectStore) -> None:
+    sequence(delete_child, end_child)(store)
+
+
+def settle(store: ObjectStore) -> None:
+    manifests.settle_deleted(store, lambda _: None)
 
 
 def delete_mark(store: ObjectStore) -> None:
@@ -125,11 +154,20 @@ def sequence(*steps: Callable[[ObjectStore], object]) -> Callable[[ObjectStore],
 
 
 nothing = sequence()
+family = (make_storage, child, grandchild)
+fallen = (make_storage, child, delete_child)
 OPERATIONS = [
     Operation("create storage", nothing, make_storage),
     Operation("create branch", make_storage, child),
     Operation("create branch over a tombstone", sequence(make_storage, other_child, delete_child), child),
     Operation("delete branch", sequence(make_storage, child), delete_child),
+    Operation("delete the parent of deleted ones", sequence(*family, delete_grandchild), delete_child),
+    Operation("undelete", sequence(make_storage, child, delete_child), undelete_child),
+    Operation("undelete once more", sequence(*fallen, undelete_child, delete_child), undelete_child),
+    Operation("undelete over a tombstone", sequence(*fallen, other_child, delete_child), undelete_child),
+    Operation("undelete as another", sequence(*fallen, other_child), undelete_as_other),
+    Operation("undelete a child", sequence(*family, delete_grandchild), undelete_grandchild),
+    Operation("end", sequence(*fallen, other_child), end_child),
     Operation("create snapshot", make_storage, mark),
     Operation("create snapshot over a tombstone", sequence(make_storage, mark, delete_mark), mark),
     Operation("delete snapshot", sequence(make_storage, mark), delete_mark),
@@ -168,23 +206,37 @@ def seen(store: ObjectStore) -> tuple[object, ...]:
     return (
         [(one.name, one.parent and one.parent.lsn, one.layers) for one in manifests.list_branches(store)],
         sorted((one.ref.lsn, one.name) for one in manifests.list_snapshots(store)),
+        sorted((one.name, one.layers) for one in manifests.deleted_branches(store) if one.kept),
     )
 
 
 def assert_nothing_dangles(store: ObjectStore, orphans: int = 0) -> None:
+    """After what a pageserver does now and then: every name has its branch, every branch its name and its
+    pin, awake or dormant as it is itself."""
+    manifests.settle_deleted(store, lambda _: None)
     branches = [cas.read(store, key, BranchRef)[0] for key in store.list("refs/branches/")]
     snapshots = [cas.read(store, key, SnapshotRef)[0] for key in store.list("refs/snapshots/")]
     alive = {ref.branch_id for ref in branches if not ref.deleted}
     alive |= {one.branch_id for eras in manifests.list_eras(store) for one in eras}
+    deleted = manifests.deleted_branches(store)
+    kept = {one.branch_id for one in deleted if one.kept}
+    assert {one.branch_id for one in deleted} == kept
+    assert not kept & alive
     assert not manifests.is_refreshing(store)
     assert not list(store.list(RESTORES))
     held = alive | {ref.snapshot_id for ref in snapshots if not ref.deleted}
-    for one in manifests.list_branches(store):
-        assert {pin.id for pin in one.pins} <= held
-        assert not one.parent or one.branch_id in {
-            pin.id for pin in manifests.read_manifest(store, one.parent.branch_id).pins
-        }
-    assert len(list(store.list("branches/"))) <= len(alive) + orphans
+    for one in (*manifests.list_branches(store), *deleted):
+        assert {pin.id for pin in one.pins if not pin.dormant} <= (held if not one.deleted else set())
+        assert {pin.id for pin in one.pins if pin.dormant} <= kept
+        assert len({pin.id for pin in one.pins}) == len(one.pins)
+        assert not one.parent or one.branch_id in pins_of(store, one.parent.branch_id)
+    names = [one.branch_id for eras in manifests.list_eras(store) for one in eras]
+    assert len(set(names)) == len(names)
+    assert len(list(store.list("branches/"))) <= len(alive) + len(kept) + orphans
+
+
+def pins_of(store: ObjectStore, branch_id: UUID) -> set[UUID]:
+    return {pin.id for pin in cas.read(store, manifest_key(branch_id), Manifest)[0].pins}
 
 
 def calls_of(operation: Operation) -> int:
@@ -248,6 +300,43 @@ INTERRUPTED = [
     (delete_child, sequence(delete_child, child)),
     (grandchild, delete_child),
     (child_mark, delete_child),
+    (delete_child, undelete_child),
+    (delete_child, sequence(delete_child, undelete_child)),
+    (delete_child, sequence(delete_child, undelete_as_other)),
+    (delete_child, sequence(delete_child, undelete_child, delete_child)),
+    (delete_child, sequence(delete_child, other_child)),
+    (delete_child, end_at_once),
+    (delete_child, settle),
+    (undelete_child, undelete_child),
+    (undelete_child, undelete_as_other),
+    (undelete_as_other, undelete_child),
+    (undelete_as_other, undelete_as_other),
+    (undelete_child, sequence(undelete_child, delete_child)),
+    (undelete_as_other, sequence(undelete_child, delete_child)),
+    (undelete_child, sequence(undelete_as_other, lambda s: manifests.delete_branch(s, "other"))),
+    (undelete_child, child),
+    (undelete_child, other_child),
+    (undelete_child, sequence(other_child, delete_child)),
+    (undelete_child, settle),
+    (undelete_child, end_child),
+    (undelete_as_other, end_child),
+    (end_at_once, undelete_child),
+    (end_at_once, undelete_as_other),
+    (end_child, undelete_child),
+    (end_child, sequence(undelete_child, delete_child)),
+    (end_child, settle),
+    (end_child, other_child),
+    (settle, undelete_child),
+    (settle, sequence(undelete_child, delete_child)),
+    (settle, undelete_as_other),
+    (child, undelete_child),
+    (child, end_at_once),
+    (other_child, undelete_child),
+    (undelete_grandchild, delete_child),
+    (delete_child, undelete_grandchild),
+    (delete_child, sequence(delete_grandchild, settle)),
+    (undelete_grandchild, sequence(delete_child, end_child)),
+    (end_at_once, undelete_grandchild),
     (mark, delete_mark),
     (mark, sequence(delete_mark, mark)),
     (mark, mark),
@@ -258,7 +347,16 @@ INTERRUPTED = [
 
 @pytest.mark.parametrize(("slow", "quick"), INTERRUPTED)
 @pytest.mark.parametrize(
-    "prepared", [nothing, claim_child, sequence(child, mark)], ids=["absent", "claimed", "there"]
+    "prepared",
+    [
+        nothing,
+        claim_child,
+        sequence(child, mark),
+        sequence(child, delete_child),
+        sequence(child, grandchild, delete_grandchild),
+        sequence(child, delete_child, undelete_child),
+    ],
+    ids=["absent", "claimed", "there", "deleted", "parent", "revived"],
 )
 def test_another_process_at_any_call_leaves_nothing_half_there(
     slow: Callable[[ObjectStore], object],
@@ -266,7 +364,7 @@ def test_another_process_at_any_call_leaves_nothing_half_there(
     prepared: Callable[[ObjectStore], object],
 ) -> None:
     """`quick` runs whole before each call of `slow`, which then goes on; both may be refused, not torn."""
-    for at in range(1, 30):
+    for at in range(1, 60):
         store = MemoryStore()
         sequence(make_storage, prepared)(store)
 
@@ -276,22 +374,27 @@ def test_another_process_at_any_call_leaves_nothing_half_there(
 
         watched = WatchedStore(store, between)
         try_to(lambda w=watched: slow(w))
-        assert_nothing_dangles(store)
         assert_reads_agree(store)
+        assert_nothing_dangles(store)
         if watched.calls < at:
             break
 
 
-@pytest.mark.parametrize("dead", [child, other_child, delete_child, mark, delete_mark])
-@pytest.mark.parametrize("then", [child, other_child, delete_child, mark, delete_mark, grandchild])
+DYING = [child, other_child, delete_child, mark, delete_mark, undelete_child, undelete_as_other, end_child]
+
+
+@pytest.mark.parametrize("dead", DYING)
+@pytest.mark.parametrize("then", [*DYING, grandchild, settle])
 def test_whatever_died_where_the_next_operations_work_or_refuse_cleanly(
     dead: Callable[[ObjectStore], object], then: Callable[[ObjectStore], object]
 ) -> None:
     for at in range(1, 20):
         store = MemoryStore()
         sequence(make_storage, mark)(store)
-        if dead is delete_child:
+        if dead in (delete_child, undelete_child, undelete_as_other, end_child):
             child(store)
+        if dead in (undelete_child, undelete_as_other, end_child):
+            delete_child(store)
         try_to(lambda s=store, a=at: dead(DyingStore(s, a, after=True)))
         try_to(lambda s=store: then(s))
         assert_reads_agree(store)
@@ -300,6 +403,8 @@ def test_whatever_died_where_the_next_operations_work_or_refuse_cleanly(
         for name in ("mark", "child-mark"):
             try_to(lambda s=store, n=name: manifests.delete_snapshot(s, n))
         try_to(lambda s=store: delete_child(s))
+        try_to(lambda s=store: manifests.settle_deleted(s, lambda _: None))
+        try_to(lambda s=store: s and manifests.delete_branch(s, "other"))
         sequence(child, mark)(store)
         assert_nothing_dangles(store)
 
@@ -312,6 +417,8 @@ def assert_reads_agree(store: ObjectStore) -> None:
             manifests.read_manifest(store, one.parent.branch_id)
     for snapshot in manifests.list_snapshots(store):
         manifests.read_manifest(store, snapshot.ref.branch_id)
+    ids = [one.branch_id for one in manifests.list_branches(store)]
+    assert len(set(ids)) == len(ids)
 
 
 def try_to(call: Callable[[], object]) -> None:
@@ -319,6 +426,27 @@ def try_to(call: Callable[[], object]) -> None:
         call()
     except (NeonError, Killed):
         return
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_call_of_the_end_of_a_family_the_next_try_ends_it(after: bool) -> None:
+    for at in range(1, 200):
+        store = MemoryStore()
+        sequence(*family, delete_grandchild, delete_child)(store)
+        dying = DyingStore(store, at, after=after)
+        try_to(lambda d=dying: end_child(d))
+        end_child(store)
+        assert_nothing_dangles(store)
+        assert [manifests.read_branch(store, "main").branch_id] == [
+            one.branch_id for one in every_manifest(store)
+        ]
+        if dying.calls < at:
+            return
+    raise AssertionError("it has no end")
+
+
+def every_manifest(store: ObjectStore) -> list[Manifest]:
+    return [cas.read(store, key, Manifest)[0] for key in store.list("branches/")]
 
 
 @pytest.mark.parametrize("meanwhile", [child, mark, claim_main])

@@ -130,6 +130,7 @@ def test_a_deleted_branch_is_gone_with_its_pin_and_its_name_is_free(store: Memor
     manifests.delete_branch(store, "try")
     assert refusal(NotFound, lambda: manifests.read_branch(store, "try")) == "no_branch"
     assert refusal(NotFound, lambda: manifests.read_manifest(store, first.branch_id)) == "no_branch"
+    manifests.end_deleted(store, "try", lambda _: None)
     assert [pin.kind for pin in manifests.read_branch(store, "main").pins] == [PinKind.SNAPSHOT]
     second, is_new = manifests.create_branch(store, "try", main_point(store), LAYERS)
     assert is_new

@@ -20,7 +20,7 @@ from neon_compose.compute.writes import WriteScan
 from neon_compose.model.lsn import Lsn
 from neon_compose.model.moments import parse_moment, settled
 from neon_compose.model.states import Durability
-from neon_compose.objectstore.documents import StorageDoc
+from neon_compose.objectstore.documents import Manifest, StorageDoc
 from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.pageserver.ages import Ages
 from neon_compose.pageserver.archive import Archive
@@ -34,9 +34,11 @@ from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum
 from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.seeds import Seeds
+from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
+from neon_compose.wire.safekeeper import ReceiverRequest
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.unit.pageserver.fakewal import FakeRecords, FakeWal
 from tests.unit.pageserver.scratch import make_birth, quiet_job
@@ -153,6 +155,12 @@ class World:
         self.branches = Branches(self.store, self.moments)
         self.restoring = Restoring(self.store, self.branches, self.moments, self.computes, self.generations)
         self.claims = Claims(self.store, self.generations, self.branches, scan, self.boot)
+
+    def tending(self) -> Tending:
+        def receiving(manifest: Manifest) -> ReceiverRequest | None:
+            return self.primaries.receiving(manifest, "secret")
+
+        return Tending(self.store, self.quorum, receiving, self.seeds, self.archiving)
 
     def walk(self, folder: Path) -> int:
         self.walks.append(folder)

@@ -21,6 +21,7 @@ from neon_compose.errors import (
 from neon_compose.model.states import Durability
 from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.chronicle import Chronicle
+from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Parts, Service
@@ -51,12 +52,18 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             computes=world.computes,
             restoring=world.restoring,
             chronicle=Chronicle(world.moments, world.records),
+            deleting=deleting_of(world, redo),
             sizes=Sizes(world.store, world.computes.writer_own_bytes),
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,
             redo=redo,
         )
     )
+
+
+def deleting_of(world: World, redo: RedoJobs | None = None) -> Deleting:
+    suspect = redo.suspect if redo else lambda _: None
+    return Deleting(world.store, world.restoring.settle, suspect, world.quorum.forget, lambda: None)
 
 
 @pytest.fixture

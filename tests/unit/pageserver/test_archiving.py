@@ -15,7 +15,6 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
-from neon_compose.pageserver.tending import Tending
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.kills import replaying
 from tests.unit.layer.pgdata import END, WAL_FILE
@@ -50,16 +49,8 @@ def lay_out(world: World) -> None:
     world.computes.layout("main", prepared.generation, 5432, {})
 
 
-def tend(world: World) -> Tending:
-    found = Tending(
-        world.store,
-        world.quorum,
-        lambda one: world.primaries.receiving(one, "secret"),
-        world.seeds,
-        world.archiving,
-    )
-    found.tend_all()
-    return found
+def tend(world: World) -> None:
+    world.tending().tend_all()
 
 
 def archive(world: World, rest_s: float = 0.0) -> None:

@@ -22,6 +22,7 @@ from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Lease, Manifest, Pin, PinKind, Point, Writer
 from neon_compose.pageserver import leftovers
 from neon_compose.pageserver.collecting import Collector, Window, layers_in_use, made_at, window_start
+from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.growing import Growth
 from neon_compose.pageserver.redoing import RedoJobs
 from tests.unit.pageserver.growth import FakeWal, Place, Said
@@ -284,6 +285,7 @@ def test_what_a_deleted_branch_had_alone_goes(kept: Kept) -> None:
     kept.collector.suspect(child.layers)
     assert [path.name for path in kept.notes.iterdir()] == [str(child.tip)]
     manifests.delete_branch(kept.world.store, "try")
+    manifests.end_deleted(kept.world.store, "try", lambda _: None)
     kept.collect()
     kept.collect(HOUR_S)
     assert kept.files() == set(kept.place.main().layers)
@@ -293,6 +295,13 @@ def test_what_a_deleted_branch_had_alone_goes(kept: Kept) -> None:
 def test_whatever_happens_all_that_may_be_opened_can_be(kept: Kept, seed: int) -> None:
     rng = random.Random(seed)
     pgs: list[str] = []
+    deleting = Deleting(
+        kept.world.store,
+        kept.world.restoring.settle,
+        lambda gone: kept.collector.suspect(gone.layers),
+        lambda _: True,
+        lambda: None,
+    )
 
     def pin() -> None:
         lsn = rng.choice([one.consistent for one in kept.place.ages.of(kept.place.main().layers)])
@@ -300,7 +309,7 @@ def test_whatever_happens_all_that_may_be_opened_can_be(kept: Kept, seed: int) -
 
     def unpin() -> None:
         pins = kept.place.main().pins
-        kept.change(pins=tuple(one for one in pins if rng.random() < 0.5))
+        kept.change(pins=tuple(one for one in pins if one.kind is PinKind.BRANCH or rng.random() < 0.5))
 
     def start() -> None:
         name = f"try{len(pgs)}-{rng.randrange(10**6)}"
@@ -315,10 +324,18 @@ def test_whatever_happens_all_that_may_be_opened_can_be(kept: Kept, seed: int) -
         if pgs:
             name = pgs.pop(rng.randrange(len(pgs)))
             kept.world.delete(name, discard=True)
-            kept.collector.suspect(manifests.read_branch(kept.world.store, name).layers)
-            manifests.delete_branch(kept.world.store, name)
+            deleting.delete(name, now=rng.random() < 0.5)
 
-    steps: list[Callable[[], None]] = [kept.advance, kept.fold, pin, unpin, start, stop, kept.restart]
+    def undelete() -> None:
+        if found := deleting.shown():
+            deleting.undelete(rng.choice(found).name, None)
+
+    def end() -> None:
+        if found := deleting.shown():
+            deleting.end(rng.choice(found).name)
+
+    steps: list[Callable[[], None]] = [undelete, end, kept.advance, kept.fold]
+    steps += [pin, unpin, start, stop, kept.restart]
     for _ in range(50):
         rng.choice(steps)()
         kept.collect(rng.choice([0.0, 700.0, HOUR_S]))
@@ -327,7 +344,8 @@ def test_whatever_happens_all_that_may_be_opened_can_be(kept: Kept, seed: int) -
 
 def _check(kept: Kept) -> None:
     there = kept.files()
-    named = {layer for one in manifests.list_branches(kept.world.store) for layer in one.layers}
+    stays = manifests.list_branches(kept.world.store) + manifests.deleted_branches(kept.world.store)
+    named = {layer for one in stays for layer in one.layers}
     in_use = layers_in_use(kept.world.generations)
     assert in_use is not None
     assert named | in_use <= there
@@ -363,6 +381,8 @@ def test_a_branch_that_is_deleted_through_the_service_takes_its_own_layers_along
     tip = manifests.read_branch(kept.world.store, "try").tip
     for _ in range(2):  # repeat is success
         service.delete_branch("try")
+    assert jobs.layers_in_motion() == []
+    service.end_deleted("try")
     assert jobs.layers_in_motion() == [tip]
     jobs.look()
     kept.now_s += HOUR_S

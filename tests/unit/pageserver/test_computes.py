@@ -256,7 +256,7 @@ def test_a_compute_without_commits_has_no_writes_and_can_go(world: World) -> Non
     assert not world.computes.status("try1").has_writes
     world.delete("try1")
     world.delete("try1")
-    world.branches.delete("try1")
+    manifests.delete_branch(world.store, "try1")
     assert [one.name for one in world.branches.show_all()] == ["main"]
     assert list(world.scratch.iterdir()) == []
 

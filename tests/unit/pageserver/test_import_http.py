@@ -13,6 +13,7 @@ from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
+from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
@@ -43,6 +44,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         computes=unused,  # type: ignore[arg-type]
         restoring=unused,  # type: ignore[arg-type]
         chronicle=unused,  # type: ignore[arg-type]
+        deleting=Deleting(store, lambda _: None, lambda _: None, lambda _: True, lambda: None),
         sizes=Sizes(store, lambda _: 0),
         known_settings=frozenset(),
         warm_up=lambda: None,

@@ -42,7 +42,7 @@ def world(tmp_path: Path) -> World:
     world.up("b", "one", moment="init")
     world.up("c", "two", moment="init")
     world.delete("c")
-    world.branches.delete("two")
+    manifests.delete_branch(world.store, "two")
     main = manifests.read_branch(world.store, "main")
     manifests.create_snapshot(world.store, "mark", Point(main.branch_id, Lsn(0x100)))
     assert world.settler.idle(60)

@@ -309,7 +309,7 @@ def test_a_claim_that_was_cut_off_is_finished_at_the_point_it_named(world: World
 def test_a_name_that_was_deleted_means_the_end_as_it_is_now(world: World) -> None:
     world.committed.write(world.store, "main", 100, at(1))
     world.branches.create("shop", "main", None)
-    world.branches.delete("shop")
+    manifests.delete_branch(world.store, "shop")
     end = world.committed.write(world.store, "main", 100, at(2))
     made, is_new = world.branches.create("shop", "main", None)
     assert is_new

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from neon_compose.model.states import Durability
+from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
 from neon_compose.pageserver.tending import Tending
 from tests.fakes_safekeeper import FakeSafekeepers
@@ -20,14 +21,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def tending(world: World) -> Tending:
-    primaries = world.primaries
-    return Tending(
-        world.store,
-        world.quorum,
-        lambda one: primaries.receiving(one, "secret"),
-        world.seeds,
-        world.archiving,
-    )
+    return world.tending()
 
 
 def up(world: World) -> Manifest:
@@ -85,6 +79,9 @@ def test_the_wal_of_a_deleted_branch_goes(world: World, tending: Tending) -> Non
     world.delete("one")
     tending.tend_all()
     assert all(manifest.branch_id in keeper.branches for keeper in world.safekeepers.values())
-    world.branches.delete("one")
+    manifests.delete_branch(world.store, "one")
+    tending.tend_all()
+    assert all(manifest.branch_id in keeper.branches for keeper in world.safekeepers.values())
+    manifests.end_deleted(world.store, "one", lambda _: None)
     tending.tend_all()
     assert not any(manifest.branch_id in keeper.branches for keeper in world.safekeepers.values())
