@@ -23,6 +23,8 @@ from neon_compose.wire.rest import (
     BranchVerb,
     DeletedBranchOut,
     Flag,
+    HistorySizeText,
+    HistoryText,
     PlanOut,
     RestoredOut,
     StorageAction,
@@ -93,6 +95,8 @@ async def import_storage(
     fmt: Annotated[ImportFormat, Query(alias="format")] = "auto",
     kind: Annotated[StorageType, Query(alias="type")] = StorageType.NATIVE,
     path: str | None = None,
+    history: HistoryText | None = None,
+    history_size: HistorySizeText | None = None,
     refresh: Flag = False,
 ) -> UploadResponse:
     """Attach a new storage with the dump that is this request's body, of any size. NDJSON back.
@@ -100,7 +104,13 @@ async def import_storage(
     With `refresh` the storage must be there, and the dump becomes the content of its `main`. A failure, or a
     client that goes away, removes what this request made.
     """
-    request = StorageIn(name=checked_name(storage, "storage"), type=kind, path=path)
+    request = StorageIn(
+        name=checked_name(storage, "storage"),
+        type=kind,
+        path=path,
+        history=history,
+        history_size=history_size,
+    )
     if refresh:
         action = StorageAction(action=StorageVerb.REFRESH)
         return UploadResponse(

@@ -29,7 +29,7 @@ class Into:
 
 def new_storage(body: dict[str, Any]) -> Into:
     """Attach the storage that `body` describes."""
-    upload = {"type": body["type"], "path": body.get("path")}
+    upload = {key: body.get(key) for key in ("type", "path", "history", "history_size")}
     return Into(body["name"], "PUT", "/storages", body, upload)
 
 

@@ -13,6 +13,7 @@ from neon_compose.cli.args import DryRun, NameArgument, NameOption, Output, Outp
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
 from neon_compose.errors import Invalid
+from neon_compose.model.history import parse_age, parse_size
 from neon_compose.model.states import StorageType
 
 app = typer.Typer(help="Storages: where data lives.", no_args_is_help=True, rich_markup_mode=None)
@@ -45,6 +46,25 @@ ImportOption = Annotated[
     ),
 ]
 
+HistoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--history",
+        metavar="TIME",
+        help="How long ago moments stay open: 2h, 7d, or 0. A new one: 7d.",
+        show_default=False,
+    ),
+]
+HistorySizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--history-size",
+        metavar="SIZE",
+        help="And how much WAL back: 512MiB, 10GiB, or 0. A new one: 10GiB.",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
 def attach(
@@ -54,14 +74,22 @@ def attach(
     kind: TypeOption = StorageType.NATIVE,
     path: PathOption = None,
     import_: ImportOption = None,
+    history: HistoryOption = None,
+    history_size: HistorySizeOption = None,
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a storage, or attach the one that is at --path."""
+    """Make a storage, or attach the one that is at --path. Repeated, it changes what history is kept."""
     storage = one_name(name, option_name, "storage")
     session = of(ctx)
     where = absolute(session, path) if kind is StorageType.NATIVE else path
     body = {"name": storage, "type": kind.value} | ({"path": where} if where is not None else {})
+    if history is not None:
+        parse_age(history)
+    if history_size is not None:
+        parse_size(history_size)
+    kept = {"history": history, "history_size": history_size}
+    body |= {key: value for key, value in kept.items() if value is not None}
     if import_ is None or dry_run:
         if import_ is not None:
             body |= imports.check(session, import_)

@@ -179,7 +179,13 @@ def _healthy_minio(site: Site) -> str | None:
 def storage_in(name: str, spec: StorageSpec, password: SecretStr | None = None) -> StorageIn:
     """`password` is that of a server to import from."""
     return StorageIn(
-        name=name, type=spec.type, path=spec.path, import_=spec.import_, import_password=password
+        name=name,
+        type=spec.type,
+        path=spec.path,
+        import_=spec.import_,
+        import_password=password,
+        history=spec.history,
+        history_size=spec.history_size,
     )
 
 

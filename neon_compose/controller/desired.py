@@ -21,6 +21,7 @@ from neon_compose import durable
 from neon_compose.disks import Disks, Place
 from neon_compose.engine.labels import spec_hash
 from neon_compose.errors import Corrupt
+from neon_compose.model.history import DEFAULT_AGE, DEFAULT_SIZE
 from neon_compose.model.states import Durability, StorageType, Wanted
 from neon_compose.wire.rest import SettingValue
 
@@ -59,6 +60,8 @@ class StorageDoc(_Document):
     ending: Literal["keep", "purge"] | None = None
     storage_id: str | None = None  # of one in a folder, once it is known: folders get moved
     imported: str | None = None  # the engine-side path its content came from
+    history: str = DEFAULT_AGE  # as model.history has it
+    history_size: str = DEFAULT_SIZE
     created_at: datetime
 
 

@@ -66,3 +66,5 @@ def _storage_news(doc: StorageDoc, before: object) -> Iterator[News]:
         yield EventKind.STORAGE_ATTACHED, doc.name
     elif doc.host_path != before.host_path:
         yield EventKind.STORAGE_MOVED, doc.name
+    elif (doc.history, doc.history_size) != (before.history, before.history_size):
+        yield EventKind.STORAGE_CHANGED, doc.name

@@ -127,6 +127,8 @@ def storage_out(
         storage_id=status.storage_id if status else None,
         postgres=status.postgres_major if status else None,
         imported=doc.imported,
+        history=doc.history,
+        history_size=doc.history_size,
         default_database=status.default_database if status else None,
         branches=status.branches if status else [],
         snapshots=status.snapshots if status else [],

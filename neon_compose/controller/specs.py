@@ -15,6 +15,7 @@ from neon_compose.controller.ports import Ports, format_ports
 from neon_compose.engine import labels as label
 from neon_compose.engine.labels import component_labels, resource_labels, spec_hash
 from neon_compose.engine.runtime import ContainerSpec, Mount, NetworkSpec, Publish, VolumeSpec
+from neon_compose.model.history import parse_age, parse_size
 from neon_compose.model.states import Component
 from neon_compose.wire.pageserver import Prepared
 
@@ -99,6 +100,8 @@ def pageserver_spec(
                 "NEON_TOKEN_FILE": token.target,
                 "NEON_POSTGRES_MAJOR": "17",
                 "NEON_SAFEKEEPERS": ",".join(map(safekeeper_host, range(1, safekeepers + 1))),
+                "NEON_HISTORY_SECONDS": str(int(parse_age(doc.history).total_seconds())),
+                "NEON_HISTORY_BYTES": str(parse_size(doc.history_size)),
             },
             mounts=(
                 Mount(tree, "/storage"),

@@ -20,6 +20,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.steps import Plan
 from neon_compose.engine.runtime import EVERYTHING, Kind
 from neon_compose.errors import Conflict, Invalid, NeonError
+from neon_compose.model.history import parse_age, parse_size
 from neon_compose.model.names import parse_name
 from neon_compose.model.origin import is_server
 from neon_compose.model.states import StorageType
@@ -101,6 +102,10 @@ def _checked(request: StorageIn) -> str | None:
         )
     if request.import_ is not None and not is_server(request.import_):
         check_host_path(request.import_, "import path")
+    if request.history is not None:
+        parse_age(request.history)
+    if request.history_size is not None:
+        parse_size(request.history_size)
     return None if request.path is None else check_host_path(request.path)
 
 
@@ -177,7 +182,7 @@ def _claimed(
 
 
 def _doc(request: StorageIn, path: str | None, claimed: Claimed) -> StorageDoc:
-    return StorageDoc(
+    doc = StorageDoc(
         name=request.name,
         type=request.type,
         path=path,
@@ -187,6 +192,12 @@ def _doc(request: StorageIn, path: str | None, claimed: Claimed) -> StorageDoc:
         imported=request.import_,
         created_at=now(),
     )
+    return _with_history(doc, request)
+
+
+def _with_history(doc: StorageDoc, request: StorageIn) -> StorageDoc:
+    given = {"history": request.history, "history_size": request.history_size}
+    return doc.model_copy(update={key: value for key, value in given.items() if value is not None})
 
 
 def _attached_before(
@@ -199,7 +210,8 @@ def _attached_before(
     *,
     dry_run: bool,
 ) -> tuple[StorageOut, bool] | Plan:
-    """Repeat is success, another spec a conflict that says what differs."""
+    """Repeat is success, another spec a conflict that says what differs; but the history it keeps may change.
+    Its pageserver starts anew with that, which pgs don't notice."""
     before = doc
     if path not in (doc.path, doc.host_path):
         moved = followed(site, snap, doc, path) if path else None
@@ -208,8 +220,13 @@ def _attached_before(
         doc = moved
     if upload is not None or request.import_ not in (None, doc.imported):
         raise _differs(doc, "content", doc.imported or "(its own)", request.import_ or "(an upload)")
-    move = (do.PutDocument(doc, before=before, why="its folder was moved"),) if doc != before else ()
-    steps = Plan(move) + plan.plan_pageserver(snap, doc)
+    change: list[do.Step] = []
+    if doc != before:
+        change.append(do.PutDocument(doc, before=before, why="its folder was moved"))
+    if (kept := _with_history(doc, request)) != doc:
+        change.append(do.PutDocument(kept, before=doc, why="it keeps another history"))
+    doc = kept
+    steps = Plan(tuple(change)) + plan.plan_pageserver(snap, doc)
     if dry_run:
         return steps
     with site.execution(snap) as execution:

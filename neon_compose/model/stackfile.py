@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 import neon_compose
 from neon_compose.errors import Invalid, NeonError
 from neon_compose.model import stackchecks
+from neon_compose.model.history import parse_age, parse_size
 from neon_compose.model.moments import Ago
 from neon_compose.model.names import PATTERN, parse_name
 from neon_compose.model.nearest import did_you_mean
@@ -74,6 +75,21 @@ def _said(parse: Any) -> str:
         raise ValueError(" ".join(filter(None, [error.message + ".", error.hint]))) from error
 
 
+def _none(value: object) -> object:
+    """YAML reads 0 as a number."""
+    return "0" if type(value) is int and value == 0 else value
+
+
+def _history_age(text: str) -> str:
+    _said(lambda: parse_age(text))
+    return text
+
+
+def _history_size(text: str) -> str:
+    _said(lambda: parse_size(text))
+    return text
+
+
 def _requires(value: str) -> str:
     ours = _version(neon_compose.__version__)
     for clause in value.split(","):
@@ -121,6 +137,14 @@ class StorageSpec(_Strict):
             alias="import",
             description="what fills it on the first `up`: a dump, a data directory, or a server's URL",
         ),
+    ] = None
+    history: Annotated[
+        Annotated[str, BeforeValidator(_none), AfterValidator(_history_age)] | None,
+        Field(description="how long ago moments stay open: 12h, 7d (the default), 0 for none"),
+    ] = None
+    history_size: Annotated[
+        Annotated[str, BeforeValidator(_none), AfterValidator(_history_size)] | None,
+        Field(description="and how much WAL back: 512MiB, 10GiB (the default), 0 for none"),
     ] = None
 
 

@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     STORAGE_REFRESHED = "storage_refreshed"  # main has a newer copy of its source
     STORAGE_ATTACHED = "storage_attached"
     STORAGE_MOVED = "storage_moved"  # its folder
+    STORAGE_CHANGED = "storage_changed"  # the history it keeps
     STORAGE_DETACHED = "storage_detached"
     STEP_FAILED = "step_failed"
     TAKEN_BACK = "taken_back"  # what a failed request had made

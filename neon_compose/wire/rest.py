@@ -22,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from neon_compose.model.history import AGE, SIZE
 from neon_compose.model.moments import PATTERN as MOMENT
 from neon_compose.model.names import PATTERN
 from neon_compose.model.states import Component, Durability, PgState, StorageType
@@ -37,6 +38,8 @@ NAME_SCHEMA: dict[str, Any] = {"pattern": f"^{PATTERN}$"}
 NameText = Annotated[str, Field(json_schema_extra=NAME_SCHEMA)]
 SourceText = Annotated[str, Field(json_schema_extra={"pattern": f"^({PATTERN}/)?{PATTERN}(@({MOMENT}))?$"})]
 
+HistoryText = Annotated[str, Field(json_schema_extra={"pattern": f"^({AGE})$"})]
+HistorySizeText = Annotated[str, Field(json_schema_extra={"pattern": f"^({SIZE})$"})]
 TtlText = Annotated[str, Field(json_schema_extra={"pattern": f"^{TTL}$"})]
 
 
@@ -53,13 +56,17 @@ class _Response(BaseModel):
 
 class StorageIn(_Request):
     """PUT /storages. With `import` the answer is NDJSON: an absolute path on the engine's machine (a dump,
-    or a data directory), or the URL of a server, whose password may come apart from it."""
+    or a data directory), or the URL of a server, whose password may come apart from it. `history` and
+    `history_size` say how long ago and how much WAL back moments stay open; None leaves that as it is, 7d and
+    10GiB in a new one."""
 
     name: NameText
     type: StorageType
     path: str | None = None
     import_: str | None = Field(default=None, validation_alias="import", serialization_alias="import")
     import_password: SecretStr | None = None
+    history: HistoryText | None = None
+    history_size: HistorySizeText | None = None
 
 
 class StorageVerb(StrEnum):
@@ -170,6 +177,8 @@ class StorageOut(_Response):
     type: StorageType
     path: str | None = None  # the host folder; None for a volume
     imported: str | None = None  # the server or engine-side path its first content came from
+    history: str  # how long ago moments stay open
+    history_size: str  # and how much WAL back
     state: StorageState
     storage_id: str | None = None
     postgres: int | None = None

@@ -27,6 +27,44 @@ def test_attach_show_list_and_detach(api: Api) -> None:
     assert list(api.fixture.host.rglob("storage.json")) == []
 
 
+def pageserver(api: Api) -> tuple[str, str, str]:
+    """Its container's id, and which history it keeps."""
+    box = api.fixture.engine.boxes["t_storage_shop"]
+    env = box.spec.env
+    return box.id, env["NEON_HISTORY_SECONDS"], env["NEON_HISTORY_BYTES"]
+
+
+def test_the_history_that_a_storage_keeps_can_be_changed(api: Api) -> None:
+    before = pageserver(api)
+    assert before[1:] == (str(7 * 86400), str(10 << 30))
+    body = {"name": "shop", "type": "native"}
+    planned = api.http.put("/storages?dry_run=1", json=body | {"history": "2h"}).json()["plan"]
+    assert planned[0]["why"] == "it keeps another history"
+    assert pageserver(api) == before
+    changed = api.http.put("/storages", json=body | {"history": "2h"})
+    assert (changed.status_code, changed.json()["history"], changed.json()["history_size"]) == (
+        200,
+        "2h",
+        "10GiB",
+    )
+    assert pageserver(api)[1:] == ("7200", str(10 << 30))
+    none = api.http.put("/storages", json=body | {"history": "0", "history_size": "0"})
+    assert none.status_code == 200
+    after = pageserver(api)
+    assert after[1:] == ("0", "0")
+    assert api.http.put("/storages", json=body).json()["history"] == "0"
+    assert pageserver(api) == after
+    assert "storage_changed" in api.http.get("/events").text
+
+
+@pytest.mark.parametrize("given", [{"history": "1w"}, {"history": 7}, {"history_size": "10GB"}])
+def test_a_history_that_is_none_is_refused(api: Api, given: dict[str, object]) -> None:
+    before = api.world()
+    refused = api.http.put("/storages", json={"name": "crm", "type": "native"} | given)
+    assert refused.status_code in (400, 422), refused.text
+    assert api.world() == before
+
+
 def test_a_folder_with_other_things_gets_the_storage_in_one_of_its_own(api: Api) -> None:
     folder = api.fixture.host / "tmp"
     folder.mkdir()

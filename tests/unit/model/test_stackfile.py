@@ -62,6 +62,17 @@ def test_a_document_survives_the_way_over_the_api() -> None:
     assert stack.pgs["two"].durability is Durability.OFF
 
 
+def test_a_storage_says_how_much_history_it_keeps() -> None:
+    stack = read_stack(
+        "storages: {shop: {history: 12h, history_size: 2GiB}, none: {history: 0, history_size: 0}}"
+    )
+    kept = {name: (one.history, one.history_size) for name, one in stack.storages.items()}
+    assert kept == {"shop": ("12h", "2GiB"), "none": ("0", "0")}
+    [age, size] = problems("storages: {shop: {history: 1w, history_size: 10GB}}")
+    assert age.startswith("storages.shop.history: ")
+    assert "512MiB or 10GiB" in size
+
+
 def test_from_alone_makes_a_branch_named_as_the_pg() -> None:
     pgs = read_stack("pgs: {one: {storage_name: main, from: main@init}, two: {storage_name: main}}").pgs
     assert pgs["one"].branch_for("one") == "one"
