@@ -13,6 +13,7 @@ from neon_compose.controller.clients import Clients
 from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.chronicle import BranchLog
+from neon_compose.wire.diff import DiffSide
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     PORT,
@@ -68,6 +69,7 @@ class Pageserver(Protocol):
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
     ) -> Restored: ...
     def branch_log(self, name: str, limit: int) -> BranchLog: ...
+    def diff(self, before: DiffSide, after: DiffSide) -> Iterator[ndjson.Event]: ...
     def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch: ...
     def prepare(
         self,

@@ -108,9 +108,13 @@ class BranchMap:
 
     def segment(self, key: SegmentKey) -> MapSegment | None:
         """The entry of `key`, or None."""
+        number = self.number(key)
+        return None if number is None else self.segments[number]
+
+    def number(self, key: SegmentKey) -> int | None:
+        """Which of the segments has `key`; its flag in an overlay has the same number."""
         at = bisect_left(self.segments, key, key=lambda segment: segment.key)
-        found = self.segments[at] if at < len(self.segments) else None
-        return found if found and found.key == key else None
+        return at if at < len(self.segments) and self.segments[at].key == key else None
 
     def extents_of(self, segment: MapSegment) -> Sequence[MapExtent]:
         return self.extents[segment.first_extent : segment.first_extent + segment.extents]

@@ -37,6 +37,7 @@ from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
 from neon_compose.pageserver.deleting import Deleting
+from neon_compose.pageserver.diffing import Differ
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.layering import redo_jobs
@@ -50,6 +51,7 @@ from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.service import Parts, Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
+from neon_compose.pageserver.visiting import SESSION, MakeServer, Visits
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres import conf, versions
@@ -90,6 +92,7 @@ def compose(storage: Path, work: Path, token: str) -> FastAPI:
         boot=marker.boot_id(Path(settings.text("NEON_BOOT_ID_FILE", str(marker.BOOT_ID)))),
         known_settings=conf.known_names(version),
         make_cluster=lambda home: Cluster(version, home),
+        make_server=lambda home, environment: Cluster(version, home, environment, SESSION),
     )
     name = settings.text("NEON_STORAGE_NAME")
     service = make_service(storage, work, name, outside, _safekeepers(token))
@@ -110,6 +113,7 @@ class Outside:
     boot: str
     known_settings: frozenset[str]
     make_cluster: MakeCluster
+    make_server: MakeServer
     session: Callable[[ComputePaths, int, str], Session] = SocketSession
     syncing: Callable[[Path], Callable[[], None]] = marker.syncing
     shim: Path = SHIM_IN_CONTAINER
@@ -152,12 +156,15 @@ def make_service(
     )
     computes = Computes(around)
     archiving = Archiving(store, quorum, branch_wal, seeds, computes.resting)
-    job = Redo(version, outside.shim, maps, store.local_path("layers"), scratch)
-    replayed = outside.wal or (branch_wal if seats else None)
-    redo = redo_jobs(store, tips, ages, generations, work, job, archive, replayed)
+    layers = store.local_path("layers")
     records = WalRecords(version)
     committed = branch_wal if seats else NoSafekeepers()
     moments = Moments(store, ages.end, computes.writer_has_writes, committed, records)
+    visits = Visits(store, tips, branch_wal.cut, outside.shim, maps, layers, outside.make_server)
+    differ = Differ(name, store, moments, visits, scratch)
+    job = Redo(version, outside.shim, maps, layers, scratch)
+    replayed = outside.wal or (branch_wal if seats else None)
+    redo = redo_jobs(store, tips, ages, generations, work, job, archive, replayed, differ.layers_in_use)
     branches = Branches(store, moments)
     restoring = Restoring(store, branches, moments, computes, generations)
 
@@ -177,6 +184,7 @@ def make_service(
         computes=computes,
         restoring=restoring,
         chronicle=Chronicle(moments, records),
+        differ=differ,
         sizes=Sizes(store, computes.writer_own_bytes),
         redo=redo,
         tending=tending,

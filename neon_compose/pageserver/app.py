@@ -14,6 +14,7 @@ from neon_compose.pageserver.jobs import Job, JobResponse, Work
 from neon_compose.pageserver.service import Service
 from neon_compose.wire import pageserver as wire
 from neon_compose.wire.chronicle import MINUTES, MOST_MINUTES, BranchLog
+from neon_compose.wire.diff import DiffRequest
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.serving import internal_app
 
@@ -128,6 +129,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     @routes.post("/branches/{name}/redo")
     def redo(name: str) -> Response:
         return JobResponse(_explained(lambda job: service.redo(name, job), disks))
+
+    @routes.post("/diff")
+    def diff(body: DiffRequest) -> Response:
+        return JobResponse(_explained(lambda job: service.diff(body, job), disks))
 
 
 def _snapshot_routes(routes: APIRouter, service: Service) -> None:

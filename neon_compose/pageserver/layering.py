@@ -7,8 +7,10 @@ NEON_HISTORY_BYTES        and how much WAL back (10 GiB)
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from neon_compose import settings
 from neon_compose.compute.layout import Tips
@@ -34,9 +36,10 @@ def redo_jobs(
     job: Redo,
     archive: Archive,
     wal: WalToReplay | None,
+    visited: Callable[[], Iterable[UUID]],
 ) -> RedoJobs | None:
     """What looks after the layers of all branches, None if no WAL comes here; removes first what a dead
-    pageserver was making."""
+    pageserver was making. `visited` are layers that are being read now."""
     notes = [work / name for name in ("growing", "dropping")]
     for folder in notes:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -55,7 +58,7 @@ def redo_jobs(
     collector = Collector(
         store,
         ages,
-        in_use=lambda: layers_in_use(generations),
+        in_use=lambda: _in_use(generations, visited),
         is_ours=lambda writer: generations.has(writer.pg, writer.generation),
         notes=notes[1],
         maps=job.maps,
@@ -63,6 +66,11 @@ def redo_jobs(
         wal=UnneededWal(archive, tips),
     )
     return RedoJobs(lambda: manifests.list_branches(store), wal, growth, _limits(), collector)
+
+
+def _in_use(generations: Generations, visited: Callable[[], Iterable[UUID]]) -> set[UUID] | None:
+    known = layers_in_use(generations)
+    return None if known is None else known.union(visited())
 
 
 def _limits() -> Limits:

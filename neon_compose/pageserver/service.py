@@ -32,6 +32,7 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.content import Content
 from neon_compose.pageserver.deleting import Deleting
+from neon_compose.pageserver.diffing import Differ, Side
 from neon_compose.pageserver.dump import Format, Spool, recognise
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
@@ -45,6 +46,7 @@ from neon_compose.postgres.server import ADMIN, ScratchPostgres
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
 from neon_compose.wire.chronicle import BranchLog
+from neon_compose.wire.diff import DiffRequest
 from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
@@ -71,6 +73,7 @@ class Parts:
     restoring: Restoring
     chronicle: Chronicle
     deleting: Deleting
+    differ: Differ
     warm_up: Callable[[], None]  # loads what the first branch will ask for
     tending: Tending | None = None  # None: there are no safekeepers
     archiving: Archiving | None = None  # as tending
@@ -271,6 +274,11 @@ class Service:
     def log(self, name: str, limit: int) -> BranchLog:
         self.storage()
         return self._parts.chronicle.of(parse_name(name, "branch"), limit)
+
+    def diff(self, request: DiffRequest, job: Job) -> dict[str, Any]:
+        self.storage()
+        before, after = (Side(one.branch, _moment(one.moment)) for one in (request.before, request.after))
+        return self._parts.differ.diff(before, after, job).model_dump(mode="json")
 
     def start(self) -> None:
         """What goes on by itself, while it serves."""

@@ -30,6 +30,7 @@ PORT = 5432  # names the socket file; the scratch server has no TCP port
 
 _WATCH_S = 0.05
 _START_S = 60.0
+_RECOVERY_S = 1800.0  # a start that replays WAL first
 _STOP_S = 300.0  # the last checkpoint writes all dirty buffers
 _REAP_S = 10.0
 # Against other containers it has its container's share, so it can't starve.
@@ -99,12 +100,20 @@ class ScratchPostgres(Protocol):
 
 
 class Cluster:
-    """A data directory of our own in `home` (an empty folder), served over a socket in `home` only."""
+    """A data directory of our own in `home` (an empty folder), served over a socket in `home` only.
 
-    def __init__(self, version: Version, home: Path) -> None:
+    `environment` is the server's, beyond what every one needs; `options` are settings of each session, of
+    clients too, that what a database or role is set to can't undo.
+    """
+
+    def __init__(
+        self, version: Version, home: Path, environment: Mapping[str, str] | None = None, options: str = ""
+    ) -> None:
         self._version = version
         self._home = home
         self._log = home / "postgres.log"
+        self._environment = environment
+        self._options = options
 
     @property
     def pgdata(self) -> Path:
@@ -163,12 +172,12 @@ class Cluster:
         ]
 
     @contextmanager
-    def running(self, settings: Mapping[str, str]) -> Iterator[None]:
-        """Serve while the context lasts; see `ScratchPostgres`."""
+    def running(self, settings: Mapping[str, str], watch: Watch = lambda: None) -> Iterator[None]:
+        """Serve while the context lasts; see `ScratchPostgres`. `watch` may end the start."""
         self._configure(settings)
         process = self._spawn()
         try:
-            self._await_ready(process)
+            self._await_ready(process, watch)
             yield
         except BaseException:
             _quit_server(process)
@@ -179,7 +188,12 @@ class Cluster:
         """Run one statement as `ADMIN`, outside a transaction; its rows if it has any."""
         try:
             with psycopg.connect(
-                host=str(self._home), port=PORT, user=ADMIN, dbname=database, autocommit=True
+                host=str(self._home),
+                port=PORT,
+                user=ADMIN,
+                dbname=database,
+                autocommit=True,
+                options=self._options,
             ) as session:
                 cursor = session.execute(sql.encode())
                 return list(cursor.fetchall()) if cursor.description else []
@@ -206,6 +220,7 @@ class Cluster:
             "PGPORT": str(PORT),
             "PGUSER": ADMIN,
             "PGDATABASE": "postgres",
+            "PGOPTIONS": self._options,
             "PSQLRC": os.devnull,
             "PSQL_HISTORY": os.devnull,
         }
@@ -238,10 +253,16 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 cwd=self._home,
+                env=self._server_env(),
                 start_new_session=True,
             )
 
-    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _server_env(self) -> dict[str, str] | None:
+        if self._environment is None:
+            return None
+        return {**self._environment, "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+
+    def _await_ready(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
         def ready() -> bool:
             try:
                 psycopg.connect(host=str(self._home), port=PORT, user=ADMIN, dbname="postgres").close()
@@ -250,10 +271,11 @@ class Cluster:
             return True
 
         def alive() -> None:
+            watch()
             if process.poll() is not None:
                 raise Unavailable("the scratch server did not start", detail=self.last_words())
 
-        deadline = wait.Deadline.after(_START_S)
+        deadline = wait.Deadline.after(_START_S if self._environment is None else _RECOVERY_S)
         wait.until("the scratch server", ready, deadline, alive=alive, last_words=self.last_words)
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:

@@ -16,6 +16,7 @@ from neon_compose.model.states import Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.component_client import ComponentClient
+from neon_compose.wire.diff import DiffRequest, DiffSide
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
@@ -173,6 +174,10 @@ class PageserverClient(ComponentClient):
         return BranchLog.model_validate(
             self._call("GET", f"/v1/branches/{name}/log?limit={limit}", timeout_s=_FILES_S)
         )
+
+    def diff(self, before: DiffSide, after: DiffSide) -> Iterator[ndjson.Event]:
+        """What differs between two moments; steps, then a `Result` holding a `Diff`. Closing it ends it."""
+        return self._stream("POST", "/v1/diff", body=DiffRequest(before=before, after=after))
 
     # ---- computes
 

@@ -35,7 +35,8 @@ from neon_compose.postgres.control import ControlFile, DbState
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.wal import PAGE, segment_name
-from tests.moment import history
+from tests.moment import diffs, history
+from tests.moment.damage import copied, flipped
 from tests.moment.grown import grown
 from tests.moment.world import Noted, World
 
@@ -164,7 +165,7 @@ def redo_that_is_called_off(world: World) -> None:
     except TimeoutError:
         assert sorted(world.layers.iterdir()) == before
         assert not list((world.home / "scratch").iterdir())
-        assert not _servers()
+        assert not diffs.servers()
         return
     raise AssertionError("the job was over before it was called off")
 
@@ -185,7 +186,7 @@ def redo_that_is_killed(world: World) -> None:
             job.wait(rng.uniform(0.8, 3.5))
         job.kill()
         job.wait()
-        wait.until("the orphaned server to end", lambda: not _servers(), wait.Deadline.after(60))
+        wait.until("the orphaned server to end", lambda: not diffs.servers(), wait.Deadline.after(60))
         shutil.rmtree(world.home / "scratch")  # as the pageserver does when it starts
     durable.sweep(world.layers)
     assert not list(world.layers.glob(".*"))
@@ -197,11 +198,6 @@ def redo_that_is_killed(world: World) -> None:
     with world.running(paths):
         world.check(paths, end)
         assert world.dumps(paths) == moment(world, "rows").dumps
-
-
-def _servers() -> list[str]:
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return [str(line) for line in lines if b"/postgres" in line]
 
 
 def replayed(
@@ -398,24 +394,6 @@ def end_of_the_layer(world: World) -> None:
 # ---- WAL that is not what it was
 
 
-def copied(world: World) -> Path:
-    wal = world.home / "other-wal"
-    shutil.rmtree(wal, ignore_errors=True)
-    shutil.copytree(world.wal, wal)
-    return wal
-
-
-def flipped(world: World, at: int) -> Path:
-    """A copy of the WAL with one bit of the byte at `at` turned around."""
-    wal = copied(world)
-    with (wal / segment_name(1, Lsn(at), SEGMENT)).open("r+b") as file:
-        file.seek(at % SEGMENT)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 0x10]))
-    return wal
-
-
 SCENARIOS: dict[str, Callable[[World], None]] = {
     one.__name__: one
     for one in (
@@ -438,6 +416,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
         later_checkpoint,
         wal_refused,
         end_of_the_layer,
+        *diffs.SCENARIOS,
     )
 }
 

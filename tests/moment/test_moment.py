@@ -61,15 +61,22 @@ def run(container: Any, scenario: str) -> None:
 
 
 SCENARIOS = [name for name in inside.SCENARIOS if name not in _STEPS]
+REDO, DIFF = ([name for name in SCENARIOS if name.startswith(word)] for word in ("redo", "diff"))
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if not name.startswith("redo")])
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name not in (*REDO, *DIFF)])
 def test_a_moment_opens_as_it_was_or_not_at_all(world: Any, scenario: str) -> None:
     run(world, scenario)
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name.startswith("redo")])
+@pytest.mark.parametrize("scenario", REDO)
 def test_a_redo_job_makes_a_layer_of_all_that_changed_or_none(world: Any, scenario: str) -> None:
+    run(world, scenario)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("scenario", DIFF)
+def test_a_diff_says_what_differs_and_leaves_nothing(world: Any, scenario: str) -> None:
     run(world, scenario)

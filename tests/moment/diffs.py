@@ -1,0 +1,212 @@
+"""Diffs of moments against what the pages of both really are, read by the server of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from neon_compose.compute.paths import ComputePaths
+from neon_compose.errors import Corrupt, NeonError, Unavailable
+from neon_compose.layer.history import stack_for
+from neon_compose.objectstore.documents import Point
+from neon_compose.pageserver.diffing import Differ, Side
+from neon_compose.pageserver.jobs import Job
+from neon_compose.pageserver.moments import Start
+from neon_compose.pageserver.visiting import SESSION, Visits
+from neon_compose.postgres.cut import Cut
+from neon_compose.postgres.server import Cluster
+from neon_compose.postgres.versions import version
+from neon_compose.wire.diff import Change, DatabaseDiff, Diff, TableDiff
+from tests.moment.damage import flipped
+from tests.moment.grown import Branch, grown
+from tests.moment.world import World
+from tests.power.server import connect
+
+Hashes = dict[str, list[str]]  # of the pages, by table
+
+_PAGES = """
+SELECT relname, get_raw_page(oid::regclass::text, block::int8)
+FROM pg_class LEFT JOIN generate_series(0, pg_relation_size(oid) / 8192 - 1) block ON true
+WHERE relkind IN ('r', 'S') AND relpersistence = 'p' AND relnamespace = 'public'::regnamespace
+ORDER BY oid, block"""
+_CHECKSUM = slice(8, 10)  # of a page; set when it is written, and follows from the rest of it
+
+
+@dataclass(frozen=True)
+class AtNames:
+    """The moments that were noted, as snapshots."""
+
+    world: World
+    branch: Branch
+
+    def start(self, _: str | None, name: object) -> Start:
+        lsn = next(one.lsn for one in self.world.noted() if one.name == name)
+        main = self.branch.main()
+        return Start(Point(main.branch_id, lsn), stack_for(self.branch.ages.of(main.layers), lsn), None)
+
+
+@contextmanager
+def differ(world: World, branch: Branch, wal: Path | None = None) -> Iterator[Differ]:
+    """Nothing may be left when it ends."""
+    scratch = branch.store.root / "scratch"
+    visits = Visits(
+        branch.store,
+        branch.tips,
+        lambda _, lsn: Cut(wal or world.wal, lsn),
+        world.shim,
+        world.maps,
+        world.layers,
+        lambda home, environment: Cluster(version(17), home, environment, SESSION),
+    )
+    yield Differ("shop", branch.store, AtNames(world, branch), visits, scratch)  # type: ignore[arg-type]
+    assert not list(scratch.iterdir())
+
+
+def diffed(one: Differ, before: str, after: str) -> Diff:
+    return one.diff(Side(None, before), Side(None, after), Job(lambda _: None))  # type: ignore[arg-type]
+
+
+def pages_at(world: World, name: str) -> Hashes:
+    lsn = next(one.lsn for one in world.noted() if one.name == name)
+    paths = world.laid_out("branch", world.tip(), Cut(world.wal, lsn))
+    with world.running(paths):
+        return _pages(paths)
+
+
+def _pages(paths: ComputePaths) -> Hashes:
+    """Of every page, as the server sees it."""
+    found: Hashes = {}
+    with closing(connect(paths.root)) as session:
+        session.execute("CREATE EXTENSION pageinspect")
+        for table, content in session.execute(_PAGES.encode()).fetchall():
+            hashes = found.setdefault(f"public.{table}", [])
+            if content is not None:
+                page = bytearray(content)  # type: ignore[call-overload]
+                page[_CHECKSUM] = b"00"
+                hashes.append(hashlib.sha256(page).hexdigest())
+    return found
+
+
+def _changed(before: list[str], after: list[str]) -> int:
+    in_both = sum(a != b for a, b in zip(before, after, strict=False))
+    return in_both + abs(len(before) - len(after))
+
+
+def check(world: World, found: Diff, before: str, after: str) -> None:
+    """Of tables that kept their file exactly the pages differ that are reported, and no other table does."""
+    database = of(found, "postgres")
+    told = {one.name: one for one in database.tables}
+    old, new = pages_at(world, before), pages_at(world, after)
+    for table in sorted(old.keys() & new.keys()):
+        one, really = told.pop(table, None), _changed(old[table], new[table])
+        print(f"{before} -> {after}: {table}: {one.change if one else 'same'}, {really} pages differ")
+        if one is None:
+            assert not really, table
+        elif one.change is Change.CHANGED:
+            assert (one.pages.before, one.pages.after) >= (len(old[table]), len(new[table]))
+            toast = one.pages.before - len(old[table]), one.pages.after - len(new[table])
+            assert one.pages.changed == really or any(toast), (table, one, really)
+        else:
+            assert one.change is Change.REWRITTEN, one
+            assert one.pages.changed == max(one.pages.before, one.pages.after)
+    assert {name for name, one in told.items() if one.change is Change.ADDED} == new.keys() - old.keys()
+    assert {name for name, one in told.items() if one.change is Change.REMOVED} == old.keys() - new.keys()
+
+
+def of(found: Diff, name: str) -> DatabaseDiff:
+    return next(one for one in found.databases if one.name == name)
+
+
+def table(found: Diff, name: str) -> TableDiff | None:
+    return next((one for one in of(found, "postgres").tables if one.name == name), None)
+
+
+# ---- scenarios
+
+_PAIRS = [
+    ("first commit", "rows"),
+    ("rows", "sequence and large object"),
+    ("sequence and large object", "truncated and dropped"),
+    ("shrunk and rewritten", "rows locked by two"),
+    ("prepared", "a large table"),
+]
+
+
+def diff_is_what_differs(world: World) -> None:
+    """What is reported is what the pages of both moments are, without layers in between and over them."""
+    with grown(world) as branch, differ(world, branch) as one:
+        plain = [diffed(one, *pair) for pair in _PAIRS]
+        for found, pair in zip(plain, _PAIRS, strict=True):
+            check(world, found, *pair)
+        for name in ("truncated and dropped", "prepared", "a large table"):
+            branch.redo(next(noted.lsn for noted in world.noted() if noted.name == name))
+        over_layers = [diffed(one, *pair) for pair in _PAIRS]
+        assert [found.databases for found in over_layers] == [found.databases for found in plain]
+
+
+def diff_tells_ddl_and_databases(world: World) -> None:
+    with grown(world) as branch, differ(world, branch) as one:
+        found = diffed(one, "first commit", "a large table")
+        ddl = of(found, "postgres").ddl.splitlines()
+        assert ddl[0].startswith("--- shop/main@")
+        assert ddl[0].endswith(" postgres")
+        assert "-CREATE TABLE public.dropped (" in ddl
+        assert "+CREATE TABLE public.large (" in ddl
+        assert of(found, "copied").change is Change.ADDED
+        back = diffed(one, "a large table", "first commit")
+        assert of(back, "copied").change is Change.REMOVED
+        assert "-CREATE TABLE public.large (" in of(back, "postgres").ddl.splitlines()
+        same = diffed(one, "rows", "rows")
+        assert (same.databases, same.before) == ([], same.after)
+        rows = diffed(one, "first commit", "rows")
+        assert [(one.name, one.ddl) for one in rows.databases] == [("postgres", "")]
+        locked = diffed(one, "prepared", "committed prepared and a checkpoint")
+        assert table(locked, "public.kept") is not None
+
+
+def diff_that_fails_leaves_nothing(world: World) -> None:
+    """A moment that doesn't open, and a request that is called off at each of its steps."""
+    with grown(world) as branch:
+        end = next(noted.lsn for noted in world.noted() if noted.name == "rows")
+        with differ(world, branch, flipped(world, end.value - 10)) as one:
+            try:
+                diffed(one, "first commit", "rows")
+            except Corrupt as error:
+                assert error.code == "not_at_moment"  # noqa: PT017
+            else:
+                raise AssertionError("it opened short of the moment")
+        with differ(world, branch) as one:
+            for calls in (1, 3, 12, 40, 90):
+                _called_off(one, calls)
+            assert table(diffed(one, "first commit", "rows"), "public.kept") is not None
+
+
+def _called_off(one: Differ, calls: int) -> None:
+    job = Job(lambda _: None)
+    left, plain = [calls], job.check
+
+    def check() -> None:
+        left[0] -= 1
+        if not left[0]:
+            job.cancel()
+        plain()
+
+    job.check = check  # type: ignore[method-assign]
+    try:
+        one.diff(Side(None, "first commit"), Side(None, "rows"), job)  # type: ignore[arg-type]
+    except Unavailable as error:
+        assert error.code == "cancelled"  # noqa: PT017
+    except NeonError as error:
+        raise AssertionError(f"{error.message} {error.detail}") from error
+    assert not servers(), calls
+
+
+def servers() -> list[str]:
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [str(line) for line in lines if b"/postgres" in line]
+
+
+SCENARIOS = (diff_is_what_differs, diff_tells_ddl_and_databases, diff_that_fails_leaves_nothing)
