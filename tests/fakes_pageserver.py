@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Component, Durability
 from neon_compose.wire import ndjson
 from neon_compose.wire.chronicle import BranchLog, LogMinute
+from neon_compose.wire.diff import Change, DatabaseDiff, Diff, DiffMoment, DiffSide, Pages, TableDiff
 from neon_compose.wire.fetching import Fetch, FetchRequest
 from neon_compose.wire.pageserver import (
     Branch,
@@ -39,6 +40,8 @@ from neon_compose.wire.pageserver import (
     StorageStatus,
 )
 from tests.fakes import FakeEngine
+
+_PAGES = Pages(before=2, after=3, changed=1)
 
 
 @dataclass
@@ -398,6 +401,28 @@ class FakePageserver:
             minutes=hour[-limit:],
             more=limit < len(hour),
         )
+
+    def diff(self, before: DiffSide, after: DiffSide) -> Generator[ndjson.Event]:
+        """What differs if two sides are named in different words; each is open for a step."""
+        store = self._store
+        for side in (before, after):
+            self._refuse_unknown(store, side.moment)
+            if side.branch is not None and side.branch not in store.branches:
+                raise NotFound(f'branch "{side.branch}" does not exist', code="no_such_branch")
+        with self._change("diff"):
+            for side in (before, after):
+                yield ndjson.Step(name=f"open {side.branch or side.moment}", state="done")
+        first, second = (
+            DiffMoment(branch=side.branch or store.snapshots[side.moment or ""], lsn="0/1000000")
+            for side in (before, after)
+        )
+        tables = [
+            TableDiff(name="public.t", kind="table", change=Change.CHANGED, pages=_PAGES, index_pages=_PAGES)
+        ]
+        ddl = "--- a\n+++ b\n@@ -1 +1 @@\n-one\n+two\n"
+        found = [DatabaseDiff(name="postgres", change=Change.CHANGED, ddl=ddl, tables=tables)]
+        diff = Diff(before=first, after=second, databases=found if before != after else [])
+        yield ndjson.Result(result=diff.model_dump(mode="json"))
 
     def _boxes_of(self, pg: str | None) -> list[str]:
         boxes = list(self._all.engine.boxes.items())

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Response
 
 from neon_compose.api.deps import PLANNED, DryRun, Name, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
-from neon_compose.controller import snapshots
+from neon_compose.api.streams import NDJSON
+from neon_compose.api.upload import UploadResponse
+from neon_compose.controller import diffs, snapshots
 from neon_compose.controller.steps import Plan
-from neon_compose.wire.rest import PlanOut, SnapshotIn, SnapshotOut
+from neon_compose.wire.rest import PlanOut, SnapshotAction, SnapshotIn, SnapshotOut
 
 router = APIRouter(tags=["snapshots"])
 
@@ -53,3 +55,19 @@ def delete_snapshot(site: SiteOf, storage: Name, snapshot: Name, dry_run: DryRun
     """Branches made from it stay as they are."""
     storage, name = checked_name(storage, "storage"), checked_name(snapshot, "snapshot")
     return done(snapshots.delete(site, storage, name, dry_run=dry_run), dry_run=dry_run)
+
+
+@router.post(
+    "/snapshots/{storage}/{snapshot}/actions",
+    responses={**responses(400, 404, 409, 413, 422), **NDJSON},
+    response_model=PlanOut,
+)
+def act_on_snapshot(
+    site: SiteOf, storage: Name, snapshot: Name, body: SnapshotAction, dry_run: DryRun = False
+) -> Any:
+    """Diff: what was added, removed and changed from the snapshot to another moment of its storage. Nothing
+    is changed by it, so there is no plan."""
+    storage, name = checked_name(storage, "storage"), checked_name(snapshot, "snapshot")
+    if dry_run:
+        return planned(Plan())
+    return UploadResponse(lambda emit, _: diffs.of_snapshot(site, storage, name, body.with_, emit))

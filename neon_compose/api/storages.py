@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from neon_compose.api import streams
 from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, checked_name, done, planned
 from neon_compose.api.problems import responses
+from neon_compose.api.streams import NDJSON
 from neon_compose.api.upload import UploadResponse
-from neon_compose.controller import branches, restores, storages, undeletes
+from neon_compose.controller import branches, diffs, restores, storages, undeletes
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
 from neon_compose.model.states import StorageType
@@ -35,9 +35,6 @@ from neon_compose.wire.rest import (
 
 router = APIRouter(tags=["storages"])
 
-_NDJSON: dict[int | str, dict[str, Any]] = {
-    200: {"content": {streams.MEDIA_TYPE: {}}, "description": "steps, then `result` or `problem`"}
-}
 _BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -85,7 +82,7 @@ def detach_storage(site: SiteOf, storage: Name, purge: Flag = False, dry_run: Dr
 @router.put(
     "/storages/{storage}/import",
     status_code=200,
-    responses={**responses(404, 409, 422), **_NDJSON},
+    responses={**responses(404, 409, 422), **NDJSON},
     response_class=UploadResponse,
     openapi_extra={"requestBody": _BINARY},
 )
@@ -125,7 +122,7 @@ async def import_storage(
 
 @router.post(
     "/storages/{storage}/actions",
-    responses={**responses(400, 404, 409, 413, 422), **_NDJSON},
+    responses={**responses(400, 404, 409, 413, 422), **NDJSON},
     response_model=PlanOut,
 )
 def act_on_storage(site: SiteOf, storage: Name, body: StorageAction, dry_run: DryRun = False) -> Any:
@@ -221,7 +218,7 @@ def delete_branch(
 
 @router.post(
     "/storages/{storage}/branches/{branch}/actions",
-    responses=responses(400, 404, 409, 413, 422),
+    responses={**responses(400, 404, 409, 413, 422), **NDJSON},
     response_model=RestoredOut | BranchOut | PlanOut,
 )
 def act_on_branch(
@@ -229,8 +226,13 @@ def act_on_branch(
 ) -> Any:
     """Restore to a moment, or reset to the parent's end. A running pg of the branch restarts and keeps its
     URL; what the branch was stays, as another. Or protect it, unprotect it, have it expire, or take back the
-    last deleted branch of the name."""
+    last deleted branch of the name. Or say what differs from it in another moment, as NDJSON."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
+    diffs.refuse_words_of_diff(body)
+    if body.action is BranchVerb.DIFF:
+        if dry_run:
+            return planned(Plan())
+        return UploadResponse(lambda emit, _: diffs.of_branch(site, storage, branch, body, emit))
     if body.action is BranchVerb.UNDELETE:
         back = undeletes.act(site, storage, branch, body, dry_run=dry_run)
         return planned(back) if isinstance(back, Plan) else back

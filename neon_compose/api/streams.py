@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -21,6 +22,9 @@ from neon_compose.wire.ndjson import Step as Event
 log = get(__name__)
 
 MEDIA_TYPE = "application/x-ndjson"
+NDJSON: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {}}, "description": "steps, then `result` or `problem`"}
+}
 Line = Event | Result | NeonError
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neon_compose.cli import branchlog, branchtree, render
+from neon_compose.cli import branchlog, branchtree, diffs, render
 from neon_compose.cli.args import (
     DiscardWrites,
     DryRun,
@@ -16,8 +16,10 @@ from neon_compose.cli.args import (
     OutputOption,
     one_name,
 )
+from neon_compose.cli.diffs import ExitCodeOption
 from neon_compose.cli.finding import (
     PlaceArgument,
+    SourceArgument,
     StorageOption,
     all_branches,
     all_deleted,
@@ -154,6 +156,26 @@ def log(
     give(render.as_json(found) if output is Output.JSON else branchlog.table(home, branch, found))
     if note := branchlog.note(home, branch, found):
         say(note)
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    before: SourceArgument,
+    after: SourceArgument,
+    storage: StorageOption = None,
+    exit_code: ExitCodeOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare two moments of branches of a storage: the schema, and pages by table."""
+    source = parse_source(before)
+    session = of(ctx)
+    home, branch = branch_of(session, before.partition("@")[0], storage)
+    body = {"action": "diff", "with": str(parse_source(after))}
+    if source.moment is not None:
+        body |= {"at": str(source.moment)}
+    where = f"/storages/{home}/branches/{branch}/actions"
+    diffs.show(session, where, body, output, exit_code=exit_code)
 
 
 @app.command()

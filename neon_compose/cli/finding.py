@@ -27,6 +27,7 @@ StorageOption = Annotated[
         show_default=False,
     ),
 ]
+SourceArgument = Annotated[str, typer.Argument(metavar="[STORAGE/]NAME[@MOMENT]", show_default=False)]
 PlaceArgument = Annotated[str | None, typer.Argument(metavar="[STORAGE/]NAME", show_default=False)]
 
 

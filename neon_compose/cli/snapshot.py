@@ -6,11 +6,19 @@ from typing import Annotated
 
 import typer
 
-from neon_compose.cli import render
+from neon_compose.cli import diffs, render
 from neon_compose.cli.args import DryRun, NameArgument, NameOption, Output, OutputOption, one_name
-from neon_compose.cli.finding import PlaceArgument, StorageOption, find_snapshot, storage_of
+from neon_compose.cli.diffs import ExitCodeOption
+from neon_compose.cli.finding import (
+    PlaceArgument,
+    SourceArgument,
+    StorageOption,
+    find_snapshot,
+    storage_of,
+)
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import give, of, say
+from neon_compose.errors import Invalid
 from neon_compose.model.names import parse_name
 from neon_compose.model.source import parse_source
 
@@ -77,6 +85,30 @@ def show(
     home, snapshot = find_snapshot(session, name, option_name, storage)
     found = session.client.get(f"/snapshots/{home}/{snapshot}")
     give(render.as_json(found) if output is Output.JSON else render.as_facts(found))
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    before: Annotated[str, typer.Argument(metavar="[STORAGE/]NAME", show_default=False)],
+    after: SourceArgument,
+    storage: StorageOption = None,
+    exit_code: ExitCodeOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare a snapshot with another one, or with a moment of a branch of its storage: the schema, and pages
+    by table."""
+    if "@" in before:
+        raise Invalid(
+            f"{before[:60]!a} is a moment of a branch",
+            hint="Moments of branches are compared by neon-compose branch diff.",
+            code="bad_name",
+        )
+    body = {"action": "diff", "with": str(parse_source(after))}
+    session = of(ctx)
+    home, snapshot = find_snapshot(session, before, None, storage)
+    where = f"/snapshots/{home}/{snapshot}/actions"
+    diffs.show(session, where, body, output, exit_code=exit_code)
 
 
 @app.command()

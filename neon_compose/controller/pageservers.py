@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -69,7 +69,7 @@ class Pageserver(Protocol):
         self, name: str, *, moment: str | None = None, keep: str | None = None, check: bool = False
     ) -> Restored: ...
     def branch_log(self, name: str, limit: int) -> BranchLog: ...
-    def diff(self, before: DiffSide, after: DiffSide) -> Iterator[ndjson.Event]: ...
+    def diff(self, before: DiffSide, after: DiffSide) -> Generator[ndjson.Event]: ...
     def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch: ...
     def prepare(
         self,

@@ -46,7 +46,7 @@ def _put(
     # A full name needs no look at all branches; the pageserver says whether there is one.
     known = {} if source.storage is not None else branches.known(site, snap, storage, source)
     origin = branches.origin_of(snap, storage, source, known)
-    fresh = not _is_there(site.pageserver(snap, storage), name)
+    fresh = not is_there(site.pageserver(snap, storage), name)
     steps = Plan((do.PutSnapshot(storage, name, origin, fresh=fresh),))
     if dry_run:
         return steps
@@ -60,7 +60,7 @@ def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Pla
 
     def work() -> Plan:
         snap = site.snapshot()
-        if not _is_there(site.pageserver(snap, storage), name):
+        if not is_there(site.pageserver(snap, storage), name):
             raise NotFound(
                 f'snapshot "{storage}/{name}" does not exist',
                 hint="neon-compose snapshot list shows all there are.",
@@ -80,7 +80,7 @@ def delete(site: Site, storage: str, name: str, *, dry_run: bool = False) -> Pla
     )
 
 
-def _is_there(pageserver: Pageserver, name: str) -> bool:
+def is_there(pageserver: Pageserver, name: str) -> bool:
     try:
         pageserver.snapshot(name)
     except NotFound:

@@ -5,7 +5,7 @@ Nothing answering is `Unavailable`, no answer in time `TimedOut`. Every call may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -175,9 +175,9 @@ class PageserverClient(ComponentClient):
             self._call("GET", f"/v1/branches/{name}/log?limit={limit}", timeout_s=_FILES_S)
         )
 
-    def diff(self, before: DiffSide, after: DiffSide) -> Iterator[ndjson.Event]:
+    def diff(self, before: DiffSide, after: DiffSide) -> Generator[ndjson.Event]:
         """What differs between two moments; steps, then a `Result` holding a `Diff`. Closing it ends it."""
-        return self._stream("POST", "/v1/diff", body=DiffRequest(before=before, after=after))
+        yield from self._stream("POST", "/v1/diff", body=DiffRequest(before=before, after=after))
 
     # ---- computes
 

@@ -130,19 +130,35 @@ class BranchVerb(StrEnum):
     UNPROTECT = "unprotect"
     EXPIRE = "expire"
     UNDELETE = "undelete"
+    DIFF = "diff"
 
 
 class BranchAction(_Request):
     """POST /storages/{s}/branches/{b}/actions. A restore goes `to` a moment, a reset to the parent's end;
     `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`.
     It expires after `ttl`, or never; a protected one is not deleted, restored, reset or refreshed.
-    An undelete takes back the last deleted branch of the name, under another name if `as` says so."""
+    An undelete takes back the last deleted branch of the name, under another name if `as` says so. A diff is
+    of the branch `at` a moment, by default its end, and of what it is compared `with`; NDJSON back."""
 
     action: BranchVerb
     to: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
     keep: NameText | None = None
     as_: NameText | None = Field(default=None, validation_alias="as", serialization_alias="as")
     ttl: TtlText | None = None
+    with_: SourceText | None = Field(default=None, validation_alias="with", serialization_alias="with")
+    at: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
+
+
+class SnapshotVerb(StrEnum):
+    DIFF = "diff"
+
+
+class SnapshotAction(_Request):
+    """POST /snapshots/{s}/{n}/actions, NDJSON back. `with` is another snapshot of the storage, or if there is
+    none of that name, a source."""
+
+    action: SnapshotVerb
+    with_: SourceText = Field(validation_alias="with", serialization_alias="with")
 
 
 class SnapshotIn(_Request):

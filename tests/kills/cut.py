@@ -37,7 +37,7 @@ from neon_compose.postgres.versions import Version
 from neon_compose.wait import Deadline, until
 from neon_compose.wire import pageserver as wire
 from tests.kills import replaying
-from tests.unit.pageserver.scratch import FakeScratch, quiet_job
+from tests.unit.pageserver.scratch import FakeScratch, FakeVisited, quiet_job
 from tests.unit.pageserver.storage import END_OF_WAL, FakeSession
 
 DUMP = b"--\n-- PostgreSQL database dump\n--\nCREATE TABLE t (a int);\n-- PostgreSQL database dump complete\n"
@@ -171,6 +171,7 @@ def serve(root: Path, boot: str, disk: Disk | None = None) -> Service:
         boot=boot,
         known_settings=frozenset(),
         make_cluster=FakeScratch,
+        make_server=FakeVisited,
         session=session,
         syncing=lambda work: partial(disk.sync, work) if disk else lambda: None,
         wal=replaying.Wal.of(root),

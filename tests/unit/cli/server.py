@@ -85,7 +85,7 @@ class FakeServer:
             raise refusal
         if query.get("dry_run"):
             return httpx.Response(200, json={"plan": [{"action": "do", "target": path, "why": ""}]})
-        if self.stream and path.endswith(("/import", "/stack", "/stack/stop", "/events")):
+        if self.stream and path.endswith(("/import", "/stack", "/stack/stop", "/events", "/actions")):
             return httpx.Response(
                 200, content=self._lines(), headers={"content-type": "application/x-ndjson; charset=utf-8"}
             )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from neon_compose.compute.paths import ComputePaths
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.jobs import Job
+from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.server import Watch, WatchPid, ignore
 from neon_compose.wire import ndjson
 from tests.unit.layer.pgdata import make_pgdata, page
@@ -78,6 +81,56 @@ class FakeScratch:
         if what == self.die_at:
             raise RuntimeError(f"died at {what}")
         self.done.append(what)
+
+
+@dataclass
+class FakeVisited:
+    """The shape of `VisitedPostgres`: it stands where its control file says, and its catalogs are `said`."""
+
+    home: Path
+    environment: Mapping[str, str]
+    databases: list[tuple[str, int, bool]] = field(default_factory=lambda: [("postgres", 5, True)])
+    tables: list[tuple[object, ...]] = field(
+        default_factory=lambda: [
+            ("public.t", "table", "", False, 1259),
+            ("public.t", "table", "t_key", True, 16384),
+        ]
+    )
+    identifier: int | None = None  # of its cluster; None: as its control file says
+    prepared: list[tuple[str, str]] = field(default_factory=list)
+    ddl: str = "CREATE TABLE t ();\n"
+    done: list[str] = field(default_factory=list)
+    on_run: Callable[[Path], None] = lambda _: None
+
+    @contextmanager
+    def running(self, settings: Mapping[str, str], watch: Watch) -> Iterator[None]:
+        assert settings["autovacuum"] == "off"
+        watch()
+        self.done.append("start")
+        yield
+        self.done.append("stop")
+
+    def execute(self, database: str, sql: str) -> list[tuple[object, ...]]:
+        if "FROM pg_control_system()" in sql:
+            control = ControlFile.read(ComputePaths(self.home).control)
+            now, at = datetime.now(UTC), str(control.checkpoint)
+            return [(self.identifier or control.system_identifier, at, now, now, at, now)]
+        if "FROM pg_database" in sql:
+            return list(self.databases)
+        if "FROM pg_prepared_xacts" in sql:
+            return list(self.prepared)
+        if "FROM pg_class" in sql:
+            return list(self.tables)
+        self.done.append(f"{database}: {sql}")
+        return []
+
+    def run(self, program: str, args: Sequence[str], *, watch: WatchPid = ignore) -> str:
+        assert program == "pg_dump"
+        watch(0)
+        path = next(arg for arg in args if arg.startswith("--file=")).removeprefix("--file=")
+        Path(path).write_text(self.ddl)
+        self.on_run(self.home)
+        return ""
 
 
 def quiet_job() -> Job:

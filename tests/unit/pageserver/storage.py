@@ -28,6 +28,7 @@ from neon_compose.pageserver.archiving import Archiving
 from neon_compose.pageserver.branches import Branches
 from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes, Surroundings
+from neon_compose.pageserver.diffing import Differ
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.primaries import Primaries
@@ -35,13 +36,14 @@ from neon_compose.pageserver.quorum import Quorum
 from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.seeds import Seeds
 from neon_compose.pageserver.tending import Tending
+from neon_compose.pageserver.visiting import MakeServer, Visits
 from neon_compose.pageserver.wal import BranchWal
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.versions import Version
 from neon_compose.wire.safekeeper import ReceiverRequest
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.unit.pageserver.fakewal import FakeRecords, FakeWal
-from tests.unit.pageserver.scratch import make_birth, quiet_job
+from tests.unit.pageserver.scratch import FakeVisited, make_birth, quiet_job
 
 
 @dataclass
@@ -119,7 +121,7 @@ class World:
     def start(self) -> None:
         """The pageserver's parts over what is on disk, as after a restart of it."""
         version = Version(17, self.bin)
-        tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
+        tips = self.tips = Tips(lambda tip, layers: load_tip(self.store, self.work / "maps", tip, layers))
         self.generations = Generations(self.work / "pg", self.scratch)
         self.settler = Settler(self.boot, self.sync)
         scan = WriteScan(version, self.now_ns)
@@ -161,6 +163,13 @@ class World:
             return self.primaries.receiving(manifest, "secret")
 
         return Tending(self.store, self.quorum, receiving, self.seeds, self.archiving)
+
+    def differ(self, make_server: MakeServer = FakeVisited) -> Differ:
+        """One that opens moments which need no WAL."""
+        layers, maps = self.store.local_path("layers"), self.work / "maps"
+        shim = self.tmp_path / "shim.so"
+        visits = Visits(self.store, self.tips, self.branch_wal.cut, shim, maps, layers, make_server)
+        return Differ("shop", self.store, self.moments, visits, self.scratch)
 
     def walk(self, folder: Path) -> int:
         self.walks.append(folder)

@@ -53,6 +53,7 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             restoring=world.restoring,
             chronicle=Chronicle(world.moments, world.records),
             deleting=deleting_of(world, redo),
+            differ=world.differ(),
             sizes=Sizes(world.store, world.computes.writer_own_bytes),
             known_settings=frozenset({"work_mem", "shared_buffers"}),
             warm_up=lambda: None,

@@ -45,6 +45,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         restoring=unused,  # type: ignore[arg-type]
         chronicle=unused,  # type: ignore[arg-type]
         deleting=Deleting(store, lambda _: None, lambda _: None, lambda _: True, lambda: None),
+        differ=unused,  # type: ignore[arg-type]
         sizes=Sizes(store, lambda _: 0),
         known_settings=frozenset(),
         warm_up=lambda: None,
