@@ -368,12 +368,12 @@ class FakePageserver:
             parent, snapshot, writer = store.branches[name]
             if moment is None and parent is None:
                 raise Conflict(f'branch "{name}" has no parent', code="no_parent")
-            if check:
-                return Restored(start_lsn=None, kept=None)
             if store.branches[name] == (keep if moment else parent, moment, None) and keep in store.branches:
                 return Restored(start_lsn="0/1000000", kept=keep)
-            if keep is None or keep in store.branches:
+            if keep in store.branches:
                 raise Conflict(f'branch "{keep}" exists', code="branch_exists")
+            if check or keep is None:
+                return Restored(start_lsn=None, kept=None)
             if any(self._all.engine.running(box) for box in self._boxes_of(writer)):
                 raise Conflict(f'pg "{writer}" is running', code="running")
             store.branches[keep] = (parent, snapshot, None)

@@ -171,8 +171,8 @@ class Execution:
                 self._do_storage(step)
             case do.PutBranch() | do.DropBranch() | do.PutSnapshot() | do.DropSnapshot():
                 self._do_branch(step)
-            case do.CheckRestore(storage=storage, branch=branch, moment=moment):
-                self.pageserver(storage).restore_branch(branch, moment=moment, check=True)
+            case do.CheckRestore(storage=storage, branch=branch, moment=moment, keep=keep):
+                self.pageserver(storage).restore_branch(branch, moment=moment, keep=keep, check=True)
             case do.RestoreBranch(storage=storage, branch=branch, moment=moment, keep=keep):
                 done = self.pageserver(storage).restore_branch(branch, moment=moment, keep=keep)
                 self.kept = done.kept

@@ -333,7 +333,7 @@ def plan_drop_branch(snap: Snapshot, storage: str, branch: str, *, forever: bool
 
 def plan_restore(snap: Snapshot, restore: do.RestoreBranch) -> Plan:
     """The branch is another one under its name; a pg that is to run on it is stopped, and started again."""
-    check = do.CheckRestore(restore.storage, restore.branch, restore.moment)
+    check = do.CheckRestore(restore.storage, restore.branch, restore.moment, restore.keep)
     pgs = [pg for pg in snap.desired.pgs_of(restore.storage) if pg.branch == restore.branch]
     why = f"branch {restore.branch} is restored"
     stops = [step for pg in pgs for step in _halt_steps(snap, pg, why)]

@@ -222,10 +222,11 @@ class DropBranch(_Storage):
 
 @dataclass(frozen=True)
 class _Restore(_Storage):
-    """To a settled `moment`, or without one to the parent's end."""
+    """To a settled `moment`, or without one to the parent's end. What it was becomes the branch `keep`."""
 
     branch: str
     moment: str | None
+    keep: str
 
     @property
     def target(self) -> str:
@@ -241,10 +242,7 @@ class CheckRestore(_Restore):
 
 @dataclass(frozen=True)
 class RestoreBranch(_Restore):
-    """What it was becomes the branch `keep`."""
-
     action = "restore"
-    keep: str
 
     @property
     def final(self) -> bool:

@@ -56,6 +56,7 @@ from neon_compose.objectstore.refreshes import (
 )
 from neon_compose.objectstore.restores import (
     origin_of,
+    refuse_taken,
     restore_branch,
     settle_restore,
     settle_restores,
@@ -103,6 +104,7 @@ __all__ = [
     "read_snapshot",
     "read_storage",
     "refuse_refresh",
+    "refuse_taken",
     "restore_branch",
     "settle_deleted",
     "settle_refresh",

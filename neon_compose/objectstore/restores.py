@@ -71,7 +71,7 @@ def restore_branch(
     if old.protected:
         raise protected(name)
     ref, _ = cas.read(store, branch_ref_key(name), BranchRef)
-    _refuse_taken(store, keep)
+    refuse_taken(store, keep)
     restore = Restore(name, ref.branch_id, ref.parent, old.writer, new_id(), point, keep, wait.now())
     if not cas.put_once(store, restore_key(name), restore):
         raise Conflict(f'branch "{name}" is being restored', code="busy")
@@ -177,7 +177,8 @@ def _names(keep: str) -> Iterator[str]:
         yield keep[: LONGEST - len(end)].rstrip("-") + end
 
 
-def _refuse_taken(store: ObjectStore, keep: str) -> None:
+def refuse_taken(store: ObjectStore, keep: str) -> None:
+    """Raises `Conflict` code "branch_exists" if the name `keep` is a branch's."""
     ref = cas.find(store, branch_ref_key(keep), BranchRef)
     if ref is not None and ref.deleted is None:
         raise Conflict(

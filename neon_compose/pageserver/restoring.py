@@ -44,13 +44,15 @@ class Restoring:
     generations: Generations
     _locks: NamedLocks = field(default_factory=NamedLocks)
 
-    def check(self, name: str, moment: Settled | None) -> None:
+    def check(self, name: str, moment: Settled | None, keep: str | None = None) -> None:
         """Raise what `restore` would raise, as far as can be said before; a server may run on its data."""
         manifest = self.branches.find(name)
         if manifest.protected:
             raise protected(name)
         self._start(manifest, moment)
         self._refuse_loss(manifest)
+        if keep is not None and self._done(manifest, moment, keep) is None:
+            manifests.refuse_taken(self.store, keep)
 
     def restore(self, name: str, moment: Settled | None, keep: str | None = None) -> Restored:
         """`name` is a new branch from `moment` of its history, or without one from its parent's end, and what
@@ -77,10 +79,10 @@ class Restoring:
 
     def answer(self, name: str, moment: Settled | None, request: wire.RestoreRequest) -> wire.Restored:
         """`check`, or `restore`."""
-        if request.check:
-            self.check(name, moment)
-            return wire.Restored(start_lsn=None, kept=None)
         keep = parse_name(request.keep, "branch") if request.keep is not None else None
+        if request.check:
+            self.check(name, moment, keep)
+            return wire.Restored(start_lsn=None, kept=None)
         done = self.restore(name, moment, keep)
         start = done.branch.parent
         return wire.Restored(start_lsn=str(start.lsn) if start else None, kept=done.before.name)

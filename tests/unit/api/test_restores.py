@@ -69,6 +69,7 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(api: Api) -> None:
         ({"action": "restore", "to": "2999-01-01T00:00:00Z"}, 422, "future_moment"),
         ({"action": "reset", "to": "init"}, 422, "bad_moment"),
         ({"action": "restore", "to": "init", "keep": "A"}, 422, "bad_name"),
+        ({"action": "restore", "to": "init", "keep": "main"}, 409, "branch_exists"),
         ({"action": "dance"}, 422, "bad_value"),
     ],
 )
@@ -82,10 +83,16 @@ def test_what_makes_no_sense_stops_nothing(api: Api, body: dict[str, str], statu
 
 def test_a_pg_that_was_stopped_for_a_restore_that_failed_runs_again(api: Api) -> None:
     api.http.put("/pgs", json=PG)
-    answer = api.http.post(ACTIONS, json=TO_INIT | {"keep": "main"})
+
+    def taken_meanwhile(what: str) -> None:
+        if what == "restore branch try1" and api.fixture.faults.seen.count(what) == 2:  # first the check
+            api.http.put("/storages/shop/branches/aside", json={"from": "shop@init"})
+
+    api.fixture.faults.before = taken_meanwhile
+    answer = api.http.post(ACTIONS, json=TO_INIT | {"keep": "aside"})
     assert (answer.status_code, answer.json()["code"]) == (409, "branch_exists")
     assert api.http.get("/pgs/try1").json()["state"] == "running"
-    assert branches(api) == ["main", "try1"]
+    assert branches(api) == ["aside", "main", "try1"]
 
 
 def test_an_unknown_branch_is_not_found(api: Api) -> None:

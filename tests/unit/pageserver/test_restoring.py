@@ -81,6 +81,14 @@ def test_a_repeat_makes_nothing_new_unless_a_pg_came_to_it(world: World) -> None
     refused(Conflict, "branch_exists", lambda: world.restoring.restore("shop", start, "third"))
 
 
+def test_a_check_says_that_the_name_to_keep_is_taken_unless_it_was_kept_under_it(world: World) -> None:
+    _, start, _ = shop(world)
+    world.restoring.check("shop", start, "before")
+    refused(Conflict, "branch_exists", lambda: world.restoring.check("shop", start, "main"))
+    world.restoring.restore("shop", start, "before")
+    world.restoring.check("shop", start, "before")
+
+
 def test_nothing_is_restored_under_a_server(world: World) -> None:
     old, start, _ = shop(world)
     assert old.writer is not None
