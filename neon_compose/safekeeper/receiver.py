@@ -31,6 +31,7 @@ import psycopg
 from neon_compose import log, wait
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.refusals import DATABASE, is_locked_out
 from neon_compose.postgres.server import tail
 from neon_compose.postgres.versions import Version
 from neon_compose.safekeeper.condition import Condition, Ended, State, state_after
@@ -45,6 +46,8 @@ _STEADY_S = 10.0  # a receiver that ran that long begins with short pauses again
 _ASKING_S = 5.0
 _REAP_S = 30.0  # one that waits for a dying disk can't be killed sooner
 
+# Whatever the server, database or role is set to, and its login triggers, must not keep us out.
+_OPTIONS = "-c event_triggers=off -c search_path=pg_catalog -c idle_session_timeout=0"
 _IDENTITY = """
 SELECT current_setting('neon.branch', true), current_setting('neon.term', true), pg_is_in_recovery(),
        (SELECT timeline_id FROM pg_control_checkpoint()),
@@ -152,13 +155,38 @@ class Receiver:
         if not self._asking.acquire(timeout=_ASKING_S):
             return None
         try:
-            session = self._session
-            row = session.execute(_FLUSHED, (self._subject.name,)).fetchone() if session else None
+            return self._ask(self._session) if self._session else None
         except psycopg.Error:
-            return None
+            return self._ask_anew()
         finally:
             self._asking.release()
+
+    def _ask(self, session: psycopg.Connection[tuple[object, ...]]) -> Lsn | None:
+        row = session.execute(_FLUSHED, (self._subject.name,)).fetchone()
         return Lsn.parse(str(row[0])) if row and row[0] is not None else None
+
+    def _ask_anew(self) -> Lsn | None:
+        """Over another session, for ours has ended. Often the primary is gone; but pg_terminate_backend ends
+        the session and spares the stream, and then commits go on being acknowledged of which we knew nothing.
+        If the primary won't let us in any more, receiving ends, for the same reason; what it said is told.
+        """
+        process = self._process
+        if process is None or process.poll() is not None:
+            return None
+        try:
+            session = _connect(self._primary, self._subject.name)
+        except psycopg.Error as error:
+            if is_locked_out(str(error)):
+                process.kill()
+            return None
+        try:
+            self._verify(session)
+            flushed = self._ask(session)
+        except (psycopg.Error, Conflict):
+            session.close()
+            return None
+        self._session = session
+        return flushed
 
     # ---- the supervising thread
 
@@ -197,7 +225,9 @@ class Receiver:
             finally:
                 self._end()
                 with self._asking:
-                    self._session = None
+                    asked, self._session = self._session, None
+                if asked is not None:
+                    asked.close()
         if process is not None and not self._ending.is_set():
             raise Ended(tail(self._said) or f"It exited with {process.returncode}.")
 
@@ -301,7 +331,9 @@ def _yield(process: subprocess.Popen[bytes]) -> None:
 
 
 def _connect(primary: Primary, name: str) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(**primary.parameters(f"{name}_watch"), dbname="postgres", autocommit=True)
+    return psycopg.connect(
+        **primary.parameters(f"{name}_watch"), dbname=DATABASE, autocommit=True, options=_OPTIONS
+    )
 
 
 def _ensure_slot(session: psycopg.Connection[tuple[object, ...]], name: str) -> None:

@@ -19,12 +19,14 @@ import psycopg
 from neon_compose import wait
 from neon_compose.errors import Conflict
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.server import ADMIN
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.safekeeper.condition import Condition
 from neon_compose.safekeeper.receiver import Receiver
 from neon_compose.safekeeper.segments import Segments
 from tests.wal.place import INSERT, STANDBY, Place, await_flushed, end_of, raises
 from tests.wal.server import (
+    PORT,
     SEGMENT,
     SUBJECT,
     V17,
@@ -89,6 +91,46 @@ def what_is_expected_has_its_slot_and_writes_nothing_before_it_is_wanted(place: 
     forgotten.expect()
     forgotten.stop()
     wait.until("its end", lambda: not forgotten._thread.is_alive(), wait.Deadline.after(20))
+
+
+def a_receiver_whose_session_was_ended_still_knows_what_it_has_flushed(place: Place) -> None:
+    """As by who ends all sessions of a database, which spares the stream."""
+    server, segments = place.server(), place.template.seeded(place.home / "wal")
+    server.start_primary(standbys=STANDBY)
+    others = "FROM pg_stat_activity WHERE datname = 'postgres' AND pid <> pg_backend_pid()"
+    end_all = f"SELECT pg_terminate_backend(pid, 5000) {others}"
+    with receiving(segments, server) as receiver:
+        process = receiver._process
+        for n in range(3):
+            server.sql(end_all, INSERT.format(n, n))
+            assert (receiver.flushed() or Lsn(0)) >= flushed_by(server)
+        assert receiver._process is process
+        elsewhere = psycopg.connect(host=str(server.home), port=PORT, user=ADMIN, dbname="template1")
+        with elsewhere as session:
+            session.autocommit = True
+            session.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
+            session.execute(end_all.encode())
+            assert receiver.flushed() is None
+            await_condition(receiver, Condition.UNREACHABLE)
+            reason = "not currently accepting connections"
+            wait.until(reason, lambda: reason in trouble_of(receiver), wait.Deadline.after(20))
+            assert receiver.has_ended
+            session.execute("SET synchronous_commit = local")
+            session.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+            receiver.nudge()
+            await_condition(receiver, Condition.RECEIVING)
+        server.sql(INSERT.format(9, 9))
+        assert (receiver.flushed() or Lsn(0)) >= flushed_by(server)
+    server.kill()
+
+
+def trouble_of(receiver: Receiver) -> str:
+    trouble = receiver.state.trouble
+    return trouble.detail if trouble else ""
+
+
+def flushed_by(server: Server) -> Lsn:
+    return Lsn.parse(str(server.sql("SELECT flush_lsn FROM pg_stat_replication")[0][0]))
 
 
 def every_acknowledged_row_outlives_kills_of_receiver_and_primary(place: Place) -> None:
@@ -309,6 +351,7 @@ def wal_that_the_primary_no_longer_has_is_said_to_be_gone(place: Place) -> None:
 CASES = [
     what_is_expected_has_its_slot_and_writes_nothing_before_it_is_wanted,
     commits_are_acknowledged_only_while_the_receiver_runs,
+    a_receiver_whose_session_was_ended_still_knows_what_it_has_flushed,
     every_acknowledged_row_outlives_kills_of_receiver_and_primary,
     a_stale_tail_after_the_start_of_a_term_is_not_replayed,
     a_receiver_refuses_another_branch_or_term,
