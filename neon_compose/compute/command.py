@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from uuid import UUID
 
+from neon_compose.compute import readmission
 from neon_compose.compute.paths import (
     INSIDE,
     LAYERS_IN_CONTAINER,
@@ -24,7 +25,7 @@ from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN
 from neon_compose.postgres.versions import Version
 
-GATE_HBA = f"local all {ADMIN} scram-sha-256\n"
+GATE_HBA = readmission.HBA + f"local all {ADMIN} scram-sha-256\n"
 OPEN_HBA = (
     "local all         all     scram-sha-256\n"
     "local replication all     scram-sha-256\n"
@@ -34,8 +35,6 @@ OPEN_HBA = (
 
 _AUTO_CONF = "postgresql.auto.conf"
 _SETTING_LINE = re.compile(r"\s*([A-Za-z_][\w$.]*)")
-# pg_hba and pg_ident must exist, and a missing auto.conf is a line in the log at every start.
-_EMPTY_FILES = ("pg_ident.conf", _AUTO_CONF)
 
 
 def gate_hba(safekeepers: Iterable[str]) -> str:
@@ -94,9 +93,9 @@ def write_settings(paths: ComputePaths, pg: str, port: int, settings: Mapping[st
     merged = {**conf.DEFAULTS, "cluster_name": pg, **settings, "port": str(port)}
     text = conf.render(merged.items(), "Written by neon-compose at every start; ALTER SYSTEM is kept.")
     _replace(paths.data / "postgresql.conf", text, durable=False)
-    for name in _EMPTY_FILES:
-        if not (paths.data / name).exists():
-            _replace(paths.data / name, "", durable=False)
+    _replace(paths.data / "pg_ident.conf", readmission.IDENT, durable=False)
+    if not (paths.data / _AUTO_CONF).exists():  # that would be a line in the log at every start
+        _replace(paths.data / _AUTO_CONF, "", durable=False)
     drop_lines(paths.data / _AUTO_CONF, conf.FORBIDDEN)
 
 

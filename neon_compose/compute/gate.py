@@ -1,6 +1,7 @@
 """The gate: a started compute lets clients in only once it is known to be what it should be.
 
-Until then pg_hba admits neon_admin over the Unix socket alone, and safekeepers. What is checked:
+Until then pg_hba admits neon_admin over the Unix socket alone, and safekeepers. If SQL has locked it out,
+it is let in again first (readmission.py). What is checked:
   - it is its branch's cluster (system identifier);
   - it stands at the checkpoint its control file promised before the start, or at a later one that it has
     made itself since: crash recovery that ended short, or a server over other files, fails here;
@@ -23,11 +24,12 @@ from typing import Any, Protocol
 import psycopg
 
 from neon_compose import wait
-from neon_compose.compute import command
+from neon_compose.compute import command, readmission
 from neon_compose.compute.moment import Moment
 from neon_compose.compute.paths import ComputePaths
 from neon_compose.errors import Corrupt, Unavailable
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.refusals import DATABASE, is_locked_out
 from neon_compose.postgres.server import ADMIN
 
 _RELOAD_S = 10.0
@@ -92,20 +94,13 @@ class SocketSession:
         if (status := postmaster_status(paths)) != _READY:
             raise NotYet(f'It says "{status}".' if status else "It has not begun to start.")
         try:
-            self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
-                host=str(paths.run),
-                port=port,
-                user=ADMIN,
-                password=password,
-                dbname="postgres",
-                connect_timeout=_CONNECT_S,
-                autocommit=True,
-                application_name="neon-compose gate",
-                # Whatever the database or role is set to, and its login triggers, must not keep us out.
-                options="-c event_triggers=off -c search_path=pg_catalog -c statement_timeout=30s",
-            )
+            self._connection = _connection(paths, port, password)
         except psycopg.OperationalError as error:
-            raise NotYet(str(error).strip()) from error
+            refusal = str(error).strip()
+            if not is_locked_out(refusal):
+                raise NotYet(refusal) from error
+            readmission.readmit(paths, port, password, refusal)
+            self._connection = _once_more(paths, port, password)
 
     def row(self, sql: str) -> tuple[Any, ...]:
         try:
@@ -119,6 +114,29 @@ class SocketSession:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _connection(paths: ComputePaths, port: int, password: str) -> psycopg.Connection[tuple[Any, ...]]:
+    return psycopg.connect(
+        host=str(paths.run),
+        port=port,
+        user=ADMIN,
+        password=password,
+        dbname=DATABASE,
+        connect_timeout=_CONNECT_S,
+        autocommit=True,
+        application_name="neon-compose gate",
+        # Whatever the database or role is set to, and its login triggers, must not keep us out.
+        options="-c event_triggers=off -c search_path=pg_catalog -c statement_timeout=30s",
+    )
+
+
+def _once_more(paths: ComputePaths, port: int, password: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """After a readmission, which is tried once: what still refuses won't stop doing so."""
+    try:
+        return _connection(paths, port, password)
+    except psycopg.OperationalError as error:
+        raise readmission.locked_out(str(error).strip()) from error
 
 
 def postmaster_status(paths: ComputePaths) -> str:

@@ -84,6 +84,30 @@ def test_stop_and_start_keep_data_port_and_password(shared: Stack) -> None:
     assert "keeper" not in [pg["name"] for pg in shared.json("pg", "list")]
 
 
+def test_a_pg_that_sql_has_locked_us_out_of_opens_with_its_password_and_so_do_its_branches(
+    shared: Stack,
+) -> None:
+    shared.cli("branch", "create", "locked", "--from", "main@init")
+    shared.sql("locked", "create database other")
+    with psycopg.connect(shared.url("locked").replace("/postgres", "/other"), autocommit=True) as session:
+        session.execute("alter role neon_admin password 'x' valid until '2020-01-01'")
+        session.execute("drop database postgres with (force)")
+    shared.cli("branch", "create", "locked-too", "--from", "locked")
+    shared.cli("pg", "restart", "locked")
+    for pg in ("locked", "locked-too"):
+        assert shared.sql(pg, "select count(*) from pg_database") == [(4,)]
+        assert connects(shared.url(pg))
+    shared.sql("locked", "alter role neon_admin nologin")
+    shared.cli("pg", "stop", "locked")
+    refused = shared.run("pg", "start", "locked")
+    assert (refused.code, "not permitted to log in" in refused.err) == (5, True)
+    assert shared.json("pg", "show", "locked")["state"] != "running"
+    for pg in ("locked-too", "locked"):
+        shared.run("pg", "stop", pg)
+        shared.cli("pg", "destroy", pg)
+        shared.cli("branch", "delete", f"main/{pg}")
+
+
 def test_a_pg_whose_writes_are_nowhere_else_is_destroyed_only_when_told_to(shared: Stack) -> None:
     local = ("-s", "main", "--from", "main@init", "--durability", "local")
     shared.cli("pg", "create", "writer", *local)

@@ -43,10 +43,13 @@ def test_user_settings_win_over_defaults_and_the_port_over_all(tmp_path: Path) -
     assert "search_path = 'it''s'" in lines
     assert "port = '15432'" in lines
     assert sum(line.startswith("shared_buffers") for line in lines) == 1
-    assert (paths.data / "pg_ident.conf").read_text() == ""
+    assert (paths.data / "pg_ident.conf").read_text() == "neon_compose neon neon_admin\n"
 
 
-def test_nobody_but_neon_admin_gets_through_the_gate_and_nobody_without_a_password() -> None:
-    assert command.GATE_HBA.split() == ["local", "all", "neon_admin", "scram-sha-256"]
+def test_nobody_but_neon_admin_gets_through_the_gate_and_nobody_but_our_user_without_a_password() -> None:
+    assert command.GATE_HBA.splitlines() == [
+        "local template1 neon_admin peer map=neon_compose",
+        "local all neon_admin scram-sha-256",
+    ]
     methods = {line.split()[-1] for line in command.OPEN_HBA.splitlines()}
     assert methods == {"scram-sha-256"}

@@ -8,6 +8,7 @@ import pytest
 
 from neon_compose.compute.gate import NotYet, SocketSession, postmaster_status
 from neon_compose.compute.paths import ComputePaths
+from neon_compose.postgres.refusals import is_locked_out
 
 PID_FILE = "7\n/neon/pg/data\n1795412345\n15432\n/neon/pg/run\n*\n  1234 5\n{}\n"
 
@@ -42,3 +43,19 @@ def test_a_ready_server_that_does_not_answer_is_not_up_yet(paths: ComputePaths) 
     (paths.data / "postmaster.pid").write_text(PID_FILE.format("ready"))
     with pytest.raises(NotYet):
         SocketSession(paths, 15432, "x")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "locked_out"),
+    [
+        ('FATAL:  password authentication failed for user "neon_admin"', True),
+        ('FATAL:  role "neon_admin" is not permitted to log in', True),
+        ('FATAL:  database "postgres" does not exist', True),
+        ('FATAL:  database "postgres" is not currently accepting connections', True),
+        ("FATAL:  the database system is starting up", False),
+        ("FATAL:  sorry, too many clients already", False),
+        ('connection to server on socket "/x" failed: No such file or directory', False),
+    ],
+)
+def test_a_refusal_that_waiting_does_not_end_is_told_from_others(refusal: str, *, locked_out: bool) -> None:
+    assert is_locked_out(f'connection to server on socket "/x" failed: {refusal}') is locked_out
