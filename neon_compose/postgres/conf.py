@@ -23,6 +23,8 @@ Value = str | bool | int | float
 DEFAULTS: dict[str, str] = {
     "shared_buffers": "128MB",
     "max_connections": "100",
+    # Recovery stops at a prepared transaction that it has no room for; a branch's is over its parent's WAL.
+    "max_prepared_transactions": "100",
     # Small WAL: a redo job ends at a checkpoint, a new branch is charged for its WAL (DESIGN 6, 14).
     "max_wal_size": "256MB",
     "min_wal_size": "8MB",

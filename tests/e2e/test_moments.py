@@ -113,6 +113,19 @@ def test_a_childs_earlier_moments_are_its_parents(module_stack: Stack, writer: W
     module_stack.cli("branch", "delete", "child", "--discard-writes")
 
 
+def test_a_transaction_that_is_prepared_is_so_in_a_branch(module_stack: Stack) -> None:
+    module_stack.cli("branch", "create", "two", "--from", "main/main@init")
+    module_stack.sql("two", "create table t (n int)")
+    module_stack.sql("two", "begin; insert into t values (1); prepare transaction 'p'")
+    module_stack.cli("branch", "create", "three", "--from", "two")
+    module_stack.sql("three", "commit prepared 'p'")
+    for pg, rows in (("two", 0), ("three", 1)):
+        assert module_stack.sql(pg, "select count(*) from t") == [(rows,)]
+    for pg in ("three", "two"):
+        module_stack.cli("pg", "stop", pg)
+        module_stack.cli("branch", "delete", pg, "--discard-writes")
+
+
 def test_a_snapshot_of_a_busy_branch_is_made_at_once(module_stack: Stack, writer: Writer) -> None:
     def put(http: httpx.Client, name: str) -> float:
         begun_s = monotonic_s()
