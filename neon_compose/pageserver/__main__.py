@@ -42,13 +42,14 @@ from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.generations import Generations
 from neon_compose.pageserver.layering import redo_jobs
 from neon_compose.pageserver.moments import Moments, NoSafekeepers
+from neon_compose.pageserver.parts import Parts
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import WalToReplay
 from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.seeds import Seeds
-from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.service import Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.pageserver.tending import Tending
 from neon_compose.pageserver.visiting import SESSION, MakeServer, Visits

@@ -8,9 +8,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -22,28 +21,16 @@ from neon_compose.model.names import parse_name
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Cluster, Manifest, StorageDoc
-from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver import content, leftovers, restore
-from neon_compose.pageserver.archiving import Archiving
-from neon_compose.pageserver.birth import Birth
-from neon_compose.pageserver.branches import Branches
-from neon_compose.pageserver.chronicle import Chronicle
-from neon_compose.pageserver.claims import Claims
-from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.content import Content
-from neon_compose.pageserver.deleting import Deleting
-from neon_compose.pageserver.diffing import Differ, Side
+from neon_compose.pageserver.diffing import Side
 from neon_compose.pageserver.dump import Format, Spool, recognise
-from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.jobs import Job
-from neon_compose.pageserver.redoing import RedoJobs, Standing
+from neon_compose.pageserver.parts import Parts
+from neon_compose.pageserver.redoing import Standing
 from neon_compose.pageserver.redonow import redo_now
-from neon_compose.pageserver.restoring import Restoring
-from neon_compose.pageserver.sizes import Sizes
-from neon_compose.pageserver.tending import Tending
 from neon_compose.postgres import conf
 from neon_compose.postgres.server import ADMIN, ScratchPostgres
-from neon_compose.postgres.versions import Version
 from neon_compose.wire import pageserver as wire
 from neon_compose.wire.chronicle import BranchLog
 from neon_compose.wire.diff import DiffRequest
@@ -53,31 +40,6 @@ from neon_compose.wire.pageserver import ImportAs
 _STOP_S = 10.0
 _ARCHIVE_S = 4.0  # of the ten seconds that Docker gives
 _VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Put together in __main__."""
-
-    name: str
-    store: LocalStore
-    scratch: Path
-    version: Version
-    birth: Birth
-    fetches: Fetches
-    branches: Branches
-    claims: Claims
-    computes: Computes
-    sizes: Sizes
-    known_settings: frozenset[str]
-    restoring: Restoring
-    chronicle: Chronicle
-    deleting: Deleting
-    differ: Differ
-    warm_up: Callable[[], None]  # loads what the first branch will ask for
-    tending: Tending | None = None  # None: there are no safekeepers
-    archiving: Archiving | None = None  # as tending
-    redo: RedoJobs | None = None
 
 
 class Service:

@@ -23,8 +23,9 @@ from neon_compose.pageserver.app import make_app
 from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
+from neon_compose.pageserver.parts import Parts
 from neon_compose.pageserver.redoing import RedoJobs
-from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.service import Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.postgres.versions import Version
 from neon_compose.wait import Deadline, until

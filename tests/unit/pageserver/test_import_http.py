@@ -15,7 +15,8 @@ from neon_compose.pageserver.claims import Claims
 from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
-from neon_compose.pageserver.service import Parts, Service
+from neon_compose.pageserver.parts import Parts
+from neon_compose.pageserver.service import Service
 from neon_compose.pageserver.sizes import Sizes
 from neon_compose.postgres.versions import Version
 from neon_compose.wire import ndjson
