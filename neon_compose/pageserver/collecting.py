@@ -96,6 +96,7 @@ class Collector:
         maps: Path,
         window: Window | None = None,
         wal: UnneededWal | None = None,
+        pause_s: float = _PAUSE_S,
     ) -> None:
         self._store = store
         self._ages = ages
@@ -105,6 +106,7 @@ class Collector:
         self._maps = maps
         self._window = window or Window()
         self._wal = wal
+        self._pause_s = pause_s
         self._since: dict[UUID, float] = {}  # when this process first saw a note
         self._next_s = 0.0
 
@@ -176,7 +178,7 @@ class Collector:
         noted = self.waiting()
         now_s = wait.monotonic_s()
         self._since = {layer: self._since.get(layer, now_s) for layer in noted}
-        due = {layer for layer, since_s in self._since.items() if now_s - since_s >= _PAUSE_S}
+        due = {layer for layer, since_s in self._since.items() if now_s - since_s >= self._pause_s}
         in_use = self._in_use() if due else None
         if in_use is None:
             return

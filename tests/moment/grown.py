@@ -1,12 +1,15 @@
-"""The world's layer as a storage whose main has the parent's WAL, and jobs that replay it."""
+"""The world's layer as a storage whose main has a parent's WAL: jobs that replay it, what removes layers, and
+its moments."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from neon_compose import wait
 from neon_compose.compute.layout import Tips
@@ -16,15 +19,26 @@ from neon_compose.objectstore.documents import Manifest, StorageDoc
 from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.__main__ import load_tip
 from neon_compose.pageserver.ages import Ages
+from neon_compose.pageserver.collecting import Collector, Window
 from neon_compose.pageserver.growing import Grown, Growth
+from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs
+from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.walfolder import WalFolder
 from neon_compose.postgres.walk import walk
+from neon_compose.terms.history import History, TermStart
+from neon_compose.terms.register import Decided, new_register
 from tests.moment.world import LAYER, STORAGE, World
 
 _DEEPEST = 2
+
+
+@dataclass(frozen=True)
+class Committed:
+    folder: WalFolder
+    end: Lsn
 
 
 @dataclass
@@ -32,24 +46,34 @@ class Wal:
     """The parent's, as far as it is said to be committed."""
 
     folder: WalFolder
-    end: Lsn
+    tips: Tips
+    upto_lsn: Lsn
 
     def commit_lsn(self, _: Manifest) -> Lsn:
-        return self.end
+        return self.upto_lsn
 
-    def committed(self, _: Manifest) -> Wal:
-        return self
+    def committed(self, _: Manifest) -> Committed:
+        return Committed(self.folder, self.upto_lsn)
+
+    def end(self, manifest: Manifest) -> Lsn:
+        return self.upto(manifest, self.upto_lsn).end
+
+    def upto(self, manifest: Manifest, end: Lsn) -> Committed:
+        redo = self.tips.get(manifest.layers).control.redo
+        return Committed(self.folder, walk(version(17), self.folder, redo, known=end, upto=end).end)
 
 
 class Branch:
     """`main` of the storage, over the one layer that `World.make` packed."""
 
-    def __init__(self, world: World, home: Path) -> None:
+    def __init__(self, world: World, home: Path, wal: Path, since: datetime) -> None:
+        self.home = home
+        self.maps = world.maps
         self.store = LocalStore(home)
         self.ages = Ages(self.store)
         self.tips = Tips(lambda tip, layers: load_tip(self.store, world.maps, tip, layers))
         tip = world.tip()
-        for name in ("growing", "scratch"):
+        for name in ("growing", "dropping", "scratch"):
             (home / name).mkdir()
         layers = self.store.local_path("layers")
         self.growth = Growth(
@@ -61,9 +85,18 @@ class Branch:
             Redo(version(17), world.shim, world.maps, layers, home / "scratch").run,
             lambda wal, start, end: walk(version(17), wal, start, known=end, upto=end),
         )
-        self.wal = Wal(WalFolder(world.wal, tip.control.timeline, tip.control.wal_segment_size), tip.end)
+        folder = WalFolder(wal, tip.control.timeline, tip.control.wal_segment_size)
+        self.wal = Wal(folder, self.tips, tip.end)
         doc = StorageDoc(STORAGE, 17, tip.control.system_identifier, "postgres", "secret", wait.now())
         manifests.create_storage(self.store, doc, layers=(LAYER,), snapshot="init", lsn=tip.end)
+        decided = Decided(History((TermStart(1, tip.end),)), (uuid4(),))
+        register = replace(new_register(1), decided=decided)
+        main = self.main().branch_id
+        manifests.update_manifest(
+            self.store, main, lambda found: replace(found, created=since, register=register)
+        )
+        end_of: Callable[[tuple[UUID, ...]], Lsn] = self.ages.end
+        self.moments = Moments(self.store, end_of, lambda _: False, self.wal, WalRecords(version(17)))
         limits = Limits(deepest=_DEEPEST)
         self.jobs = RedoJobs(lambda: [self.main()], self.wal, self.growth, limits)
 
@@ -72,17 +105,31 @@ class Branch:
 
     def redo(self, end: Lsn) -> list[Grown]:
         """What was made of the WAL up to `end`."""
-        self.wal.end = end
+        self.wal.upto_lsn = end
         return self.jobs.now(self.main(), self.main, lambda: None)
+
+    def collect(self, window: Window) -> None:
+        """Layers that no moment needs are gone, with their files."""
+        Collector(
+            self.store,
+            self.ages,
+            set,
+            lambda _: True,
+            self.home / "dropping",
+            self.maps,
+            window,
+            pause_s=0,
+        ).collect()
 
 
 @contextmanager
-def grown(world: World) -> Iterator[Branch]:
-    """In a folder of its own, but for layers and maps, which servers find in one place."""
+def grown(world: World, wal: Path | None = None, since: datetime | None = None) -> Iterator[Branch]:
+    """In a folder of its own, but for layers and maps, which servers find in one place. `wal` is a parent's
+    who lived on the world's layer, `since` when that began."""
     home = world.home / "grown"
     home.mkdir()
     (home / "layers").symlink_to(world.layers)
     try:
-        yield Branch(world, home)
+        yield Branch(world, home, wal or world.wal, since or wait.now())
     finally:
         shutil.rmtree(home)

@@ -36,6 +36,7 @@ from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.wal import PAGE, segment_name
 from tests.moment import diffs, history
+from tests.moment.collected import redo_folds_and_collection
 from tests.moment.damage import copied, flipped
 from tests.moment.grown import grown
 from tests.moment.world import Noted, World
@@ -401,6 +402,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
         content,
         redo,
         redo_jobs_and_folds,
+        redo_folds_and_collection,
         redo_without_a_checkpoint,
         redo_of_damaged_wal,
         redo_that_is_called_off,

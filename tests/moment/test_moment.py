@@ -12,8 +12,9 @@ import pytest
 
 from neon_compose.compute.paths import SHIM_IN_CONTAINER
 from neon_compose.engine import images
+from tests import scale
 from tests.boxed import archive
-from tests.moment import inside
+from tests.moment import collected, inside
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
@@ -55,12 +56,14 @@ def world() -> Iterator[Any]:
 def run(container: Any, scenario: str) -> None:
     shim = str(SHIM_IN_CONTAINER)
     command = ["/opt/neon/bin/python", "-m", "tests.moment.inside", "/work", shim, scenario]
-    status, said = container.exec_run(command, workdir=INSIDE)
+    chance = {collected.SEED: str(scale.seed()), collected.DEEDS: str(scale.amount(60, 1500))}
+    status, said = container.exec_run(command, workdir=INSIDE, environment=chance)
     print(said.decode(errors="replace")[-8000:])
     assert status == 0, f"{scenario} ended with {status}"
 
 
-SCENARIOS = [name for name in inside.SCENARIOS if name not in _STEPS]
+CHANCE = "redo_folds_and_collection"
+SCENARIOS = [name for name in inside.SCENARIOS if name not in (*_STEPS, CHANCE)]
 REDO, DIFF = ([name for name in SCENARIOS if name.startswith(word)] for word in ("redo", "diff"))
 
 
@@ -80,3 +83,9 @@ def test_a_redo_job_makes_a_layer_of_all_that_changed_or_none(world: Any, scenar
 @pytest.mark.parametrize("scenario", DIFF)
 def test_a_diff_says_what_differs_and_leaves_nothing(world: Any, scenario: str) -> None:
     run(world, scenario)
+
+
+@pytest.mark.docker
+@pytest.mark.chaos
+def test_moments_of_chance_open_whatever_became_of_layers(world: Any) -> None:
+    run(world, CHANCE)
