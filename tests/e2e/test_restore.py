@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
 
+import httpx
 import psycopg
 import pytest
 
 from tests.e2e.stack import Stack, opens
+from tests.e2e.writer import Writer
 
 ROWS = 1000
 
@@ -107,6 +112,48 @@ def test_a_moment_that_is_none_leaves_the_pg_running(past: Stack) -> None:
     assert "no moment" in ran.err
     assert count(url) == ROWS
     assert past.run("branch", "restore", "past", "--to", "2020-01-01T00:00:00Z").code == 3
+
+
+def restored_at_once(stack: Stack, *moments: str) -> list[httpx.Response]:
+    """The answers to restores of "shop" that were asked for at the same time."""
+    together = Barrier(len(moments))
+
+    def ask(moment: str) -> httpx.Response:
+        with stack.http() as http:
+            together.wait()
+            path = "/storages/past/branches/shop/actions"
+            return http.post(path, json={"action": "restore", "to": moment})
+
+    with ThreadPoolExecutor(len(moments)) as threads:
+        return list(threads.map(ask, moments))
+
+
+def test_of_two_restores_at_once_one_is_done_and_no_row_is_lost(past: Stack) -> None:
+    url = filled(past, "shop")
+    moments = {}
+    for rows in (ROWS, ROWS + 10):
+        past.sql("shop", f"insert into orders select generate_series({ROWS + 1}, {rows})")
+        moments[past.sql("shop", "select pg_current_wal_flush_lsn()::text")[0][0]] = rows
+    writer = Writer(url)
+    writer.wait_for_more()
+    answers = restored_at_once(past, *moments)
+    writer.stop()
+    assert sorted(one.status_code for one in answers) == [200, 409], [one.text for one in answers]
+    [(won, at)] = [(one, moment) for one, moment in zip(answers, moments, strict=True) if one.is_success]
+    [lost] = [one for one in answers if not one.is_success]
+    assert lost.json()["code"] == "busy"
+    assert count(url) == moments[at]
+    past.cli("pg", "create", "look", "-s", "past", "--branch", won.json()["kept"])
+    past.cli("pg", "start", "look")
+    assert past.sql("look", "select count(*) from orders") == [(ROWS + 10,)]
+    assert writer.lost(partial(past.sql, "look")) == set()
+
+    first, second = restored_at_once(past, at, at)  # the same words are one restore
+    assert (first.status_code, first.json()) == (200, second.json())
+    assert count(url) == moments[at]
+    names = {one["name"] for one in past.json("branch", "list", "past")}
+    assert names == {"main", "shop", won.json()["kept"], first.json()["kept"]}
+    assert past.misplaced() == []
 
 
 def test_a_data_directory_that_was_discarded_is_made_anew_with_all_rows(past: Stack) -> None:
