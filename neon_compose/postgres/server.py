@@ -33,8 +33,6 @@ _START_S = 60.0
 _RECOVERY_S = 1800.0  # a start that replays WAL first
 _STOP_S = 300.0  # the last checkpoint writes all dirty buffers
 _REAP_S = 10.0
-# Against other containers it has its container's share, so it can't starve.
-_LAST = ("chrt", "--idle", "0")
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
 
@@ -341,7 +339,7 @@ def run_server(
     else of this container wants. Raises `ProgramFailed`; what `watch` raises ends it and all its children."""
     with said.open("ab") as log:
         process = subprocess.Popen(
-            [*_LAST, *command],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -349,6 +347,7 @@ def run_server(
             cwd=cwd,
             start_new_session=True,
         )
+    _give_way(process)
     try:
         returncode = _watched(process, lambda _: watch())
     except BaseException:
@@ -356,6 +355,16 @@ def run_server(
         raise
     if returncode:
         raise ProgramFailed(Path(command[0]).name, returncode, tail(said))
+
+
+def _give_way(process: subprocess.Popen[bytes]) -> None:
+    """Have it, and what it starts, run when nothing else of this container would. Against other containers it
+    has its container's share, so it can't starve.
+
+    From outside: a program that sets this and becomes the server would use up what is preloaded for that one.
+    """
+    with suppress(OSError):  # it has ended, or the engine's rules for system calls forbid it
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _watched(process: subprocess.Popen[bytes], watch: WatchPid) -> int:
