@@ -24,6 +24,7 @@ from neon_compose.pageserver.growing import Grown, Growth
 from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs
+from neon_compose.pageserver.unneeded import needed_wal
 from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.walfolder import WalFolder
@@ -120,6 +121,22 @@ class Branch:
             window,
             pause_s=0,
         ).collect()
+
+    def drop_wal(self, since: Lsn) -> int:
+        """How many segments are gone that no pinned moment needs, and none from `since` on."""
+        main = self.main()
+        pins = (one.lsn for one in main.pins)
+        stretches = needed_wal(self.ages.of(main.layers), pins, since, self._redo)
+        dropped = 0
+        for number, path in self.wal.folder.files().items():
+            begin, end = self.wal.folder.begin(number), self.wal.folder.begin(number + 1)
+            if not any(begin < stop and start < end for start, stop in stretches):
+                path.unlink()
+                dropped += 1
+        return dropped
+
+    def _redo(self, layers: tuple[UUID, ...]) -> Lsn:
+        return self.tips.get(layers).control.redo
 
 
 @contextmanager
