@@ -7,8 +7,13 @@ import signal
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 from neon_compose.engine.bootstrap import engine_answers
+
+# A machine that does other things too is slow now and then.
+settings.register_profile("neon", deadline=None)
+settings.load_profile("neon")
 
 
 @cache

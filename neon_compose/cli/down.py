@@ -21,7 +21,7 @@ from neon_compose.errors import Conflict, Invalid, NeonError
 from neon_compose.model.names import Name
 from neon_compose.model.states import Component
 
-_GRACE_S = {Component.COMPUTE: 60.0, Component.CONTROLLER: float(STOP_S)}
+_GRACE_S = {Component.COMPUTE: 60.0, Component.PAGESERVER: 60.0, Component.CONTROLLER: float(STOP_S)}
 _SHORT_GRACE_S = 10.0
 
 

@@ -18,8 +18,8 @@ from neon_compose.model.states import Component
 
 _ORDER = (
     Component.COMPUTE,
+    Component.PAGESERVER,  # before it ends it archives what safekeepers have
     Component.SAFEKEEPER,
-    Component.PAGESERVER,
     Component.MINIO,
     Component.POD,
     Component.CONTROLLER,

@@ -378,12 +378,13 @@ def _line(branch: str, parents: Mapping[str, str | None]) -> list[str]:
 
 
 def plan_stop_all(snap: Snapshot) -> list[tuple[str, Plan]]:
-    """Stages with their names, in order: computes, safekeepers, pageservers, MinIO, pods; in each beside
-    each other. A safekeeper that is between two starts would come back, and is stopped too."""
+    """Stages with their names, in order: computes, pageservers (which archive what safekeepers have, before
+    they end), safekeepers, MinIO, pods; in each beside each other. A safekeeper that is between two starts
+    would come back, and is stopped too."""
     stages = (
         ("computes", Component.COMPUTE, specs.COMPUTE_STOP_S),
-        ("safekeepers", Component.SAFEKEEPER, specs.SAFEKEEPER_STOP_S),
         ("pageservers", Component.PAGESERVER, specs.PAGESERVER_STOP_S),
+        ("safekeepers", Component.SAFEKEEPER, specs.SAFEKEEPER_STOP_S),
         ("minio", Component.MINIO, specs.MINIO_STOP_S),
         ("pods", Component.POD, 1),
     )

@@ -94,7 +94,7 @@ class Archiving:
                 self.look()
 
     def look(self, rest_s: float = _REST_S, deadline: wait.Deadline | None = None) -> None:
-        """Archive what has come since, seal what rests; as far as there is time."""
+        """Archive what has come since, seal what rests; with a deadline, for the last time."""
         with self._turn:
             with self._mutex:
                 heard = dict(self._heard)
@@ -102,7 +102,7 @@ class Archiving:
                 if deadline is not None and deadline.passed:
                     _log.warning("not all WAL was archived before the end")
                     return
-                if self._not_before_s.get(branch_id, 0.0) > wait.monotonic_s():
+                if deadline is None and self._not_before_s.get(branch_id, 0.0) > wait.monotonic_s():
                     continue
                 try:
                     self._look_at(manifests.read_manifest(self._store, branch_id), one, rest_s)

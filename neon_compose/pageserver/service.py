@@ -38,7 +38,7 @@ from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
 _STOP_S = 10.0
-_ARCHIVE_S = 4.0  # of the ten seconds that Docker gives
+_ARCHIVE_S = 40.0  # of those that a stack's stop gives
 _VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
 
 
