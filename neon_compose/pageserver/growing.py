@@ -35,22 +35,25 @@ from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.ages import Ages
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import Walked
 
 _log = log.get(__name__)
 
 Watch = Callable[[], None]  # raises to end a job
 Replay = Callable[[Tip, Cut, Lsn, UUID, Watch], LayerFiles | None]  # Redo.run
-Walk = Callable[[WalFolder, Lsn, Lsn], Walked]  # from a record's begin up to what is known to be there
 
 
 class Committed(Protocol):
-    """WAL of a branch, each segment under its complete name: up to `end`, a whole record's, it is there."""
+    """WAL of a branch, each segment under its complete name, walked from the redo LSN of its newest layer up
+    to `end`, a whole record's; where the last record and the last checkpoint's begin, if there is one."""
 
     @property
     def folder(self) -> WalFolder: ...
     @property
     def end(self) -> Lsn: ...
+    @property
+    def last_record(self) -> Lsn | None: ...
+    @property
+    def last_checkpoint(self) -> Lsn | None: ...
 
 
 @dataclass(frozen=True)
@@ -71,38 +74,28 @@ class Growth:
     maps: Path
     notes: Path
     replay: Replay
-    walk: Walk
 
-    def advance(
-        self, manifest: Manifest, wal: Committed, watch: Watch, vain: Lsn | None = None
-    ) -> Grown | None:
+    def advance(self, manifest: Manifest, wal: Committed, watch: Watch) -> Grown | None:
         """A delta layer of the committed WAL after the branch's newest layer; None if that would be none:
-        without a newer checkpoint nothing is gained, and nothing is replayed. `vain` is how far WAL went the
-        last time it came to that, and is not looked at again.
+        without a newer checkpoint nothing is gained, and nothing is replayed.
 
         Raises `Corrupt` for damaged WAL, `Conflict` code "layers_changed", `NotFound` if the branch was
         deleted meanwhile, and what `watch` raises. The branch is as it was then.
         """
         began_s = wait.monotonic_s()
         tip = self.tips.get(manifest.layers)
-        if wal.end <= tip.end or (vain is not None and not self._has_checkpoint(wal, max(vain, tip.end))):
-            return None
-        walked = self.walk(wal.folder, tip.control.redo, wal.end)
-        record, checkpoint = walked.last_record, walked.last_checkpoint
-        if record is None or walked.end <= tip.end or checkpoint is None:
+        record, checkpoint = wal.last_record, wal.last_checkpoint
+        if wal.end <= tip.end or record is None or checkpoint is None:
             return None
         if checkpoint <= tip.control.checkpoint:  # the one that the newest layer begins with
             return None
-        cut = Cut(wal.folder.path, walked.end)
+        cut = Cut(wal.folder.path, wal.end)
         with self._noted() as layer:
             if self.replay(tip, cut, record, layer, watch) is None:
                 return None
             self._name(manifest, layer)
-        replayed = walked.end.value - tip.control.redo.value
-        return Grown(layer, walked.end, replayed, wait.monotonic_s() - began_s)
-
-    def _has_checkpoint(self, wal: Committed, after: Lsn) -> bool:
-        return wal.end > after and self.walk(wal.folder, after, wal.end).last_checkpoint is not None
+        replayed = wal.end.value - tip.control.redo.value
+        return Grown(layer, wal.end, replayed, wait.monotonic_s() - began_s)
 
     def fold(self, manifest: Manifest, watch: Watch) -> Grown:
         """An image layer that says what the branch's newest layer and those under it say. Raises as

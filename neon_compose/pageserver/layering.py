@@ -24,7 +24,6 @@ from neon_compose.pageserver.growing import Growth
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs, WalToReplay
 from neon_compose.pageserver.unneeded import UnneededWal
-from neon_compose.postgres.walk import walk
 
 
 def redo_jobs(
@@ -50,7 +49,6 @@ def redo_jobs(
         maps=job.maps,
         notes=notes[0],
         replay=job.run,
-        walk=lambda found, start, end: walk(job.version, found, start, known=end, upto=end),
     )
     growth.sweep()
     if wal is None:

@@ -231,7 +231,7 @@ class RedoJobs:
     def _grow(self, manifest: Manifest, known: _Branch, watch: Watch) -> list[Grown]:
         made = []
         wal = self._wal.committed(manifest)
-        grown = self.growth.advance(manifest, wal, watch, known.nothing_up_to)
+        grown = self.growth.advance(manifest, wal, watch)
         if grown is None:
             known.nothing_up_to = wal.end
             _log.info("redo of %s: no newer checkpoint up to %s", manifest.name, wal.end)

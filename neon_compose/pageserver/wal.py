@@ -40,7 +40,7 @@ from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.nearby import boundary_before
 from neon_compose.postgres.versions import Version
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import walk
+from neon_compose.postgres.walk import Walked, walk
 
 _log = log.get(__name__)
 _WAL = "pg_wal/"
@@ -51,26 +51,46 @@ _FAR = 2 << 20  # bytes of WAL: to fetch and walk less than this is as quick as 
 
 
 @dataclass(frozen=True)
+class Records:
+    """Where those that were walked end, and where the last one and the last checkpoint's begin, if known."""
+
+    end: Lsn
+    last: Lsn | None = None
+    checkpoint: Lsn | None = None
+
+    def then(self, walked: Walked) -> Records:
+        """With what follows."""
+        last, checkpoint = walked.last_record or self.last, walked.last_checkpoint or self.checkpoint
+        return Records(walked.end, last, checkpoint)
+
+
+_NOTHING = (_NOWHERE, _NOWHERE, Records(_NOWHERE))
+
+
+@dataclass(frozen=True)
 class Committed:
-    """WAL records from `start`, the redo LSN of the layers asked with, to `end`, the end of a record."""
+    """WAL records from `start`, the redo LSN of the layers asked with, to `end`, the end of a record; where
+    the last of them and the last checkpoint begin, if there is one."""
 
     folder: WalFolder
     start: Lsn
     end: Lsn
+    last_record: Lsn | None = None
+    last_checkpoint: Lsn | None = None
 
 
 @dataclass
 class _View:
     """What is known of a branch's folder: of its own WAL [`begin`, `have`) was fetched, from the begin of a
-    segment on; [`first`, `walked`) was walked."""
+    segment on; the records from `first` on were walked."""
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
     turn: int = 0  # how often it got another folder
     begin: Lsn = _NOWHERE
     have: Lsn = _NOWHERE
     first: Lsn = _NOWHERE
-    walked: Lsn = _NOWHERE
-    last: tuple[Lsn, Lsn, Lsn] = (_NOWHERE, _NOWHERE, _NOWHERE)  # what was asked for, and what it came to
+    walked: Records = Records(_NOWHERE)
+    last: tuple[Lsn, Lsn, Records] = _NOTHING  # asked for, and found
 
     def lacking(self, begin: Lsn, end: Lsn) -> list[tuple[Lsn, Lsn]]:
         """What to fetch to have [`begin`, `end`); nothing between that and what is there already, unless the
@@ -152,7 +172,8 @@ class BranchWal:
         end = max(end, tip.end)
         folder, view = self._filled(manifest, redo, end)
         with view.mutex:
-            return Committed(folder, redo, self._walked(folder, view, redo, end))
+            found = self._walked(folder, view, redo, end)
+        return Committed(folder, redo, found.end, found.last, found.checkpoint)
 
     def cut(self, manifest: Manifest, at: Lsn) -> Cut | None:
         """What a layout replays to open the branch at `at`, the end of a record; None at its tip's end."""
@@ -242,8 +263,10 @@ class BranchWal:
                     os.link(path, new.complete(number))
             view.begin = new.begin(first)
             if view.first < needed:
-                view.first, view.walked = needed, max(needed, view.walked)
-            view.last = (_NOWHERE, _NOWHERE, _NOWHERE)
+                view.first = needed
+                if view.walked.end < needed:
+                    view.walked = Records(needed)
+            view.last = _NOTHING
             self._left.append((wait.monotonic_s(), old.path))
 
     def _folder(self, branch_id: UUID, tip: Tip) -> WalFolder:
@@ -314,14 +337,14 @@ class BranchWal:
         archive = partial(self._archive.read, manifest, segment_size)
         return ways(lacking, holders, archive, self._archive.upto(manifest, segment_size), segment_size)
 
-    def _walked(self, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> Lsn:
-        """The end of the last record that ends by `end`, all from `redo` checked."""
+    def _walked(self, folder: WalFolder, view: _View, redo: Lsn, end: Lsn) -> Records:
+        """The records that end by `end`, all from `redo` on checked, each once if they come in order."""
         if view.last[:2] == (redo, end):
             return view.last[2]
-        goes_on = view.first <= redo <= view.walked
-        begin = view.walked if goes_on and end >= view.walked else redo
-        found = walk(self._version, folder, begin, known=end, upto=end).end
-        if found >= view.walked:
+        goes_on = view.first <= redo <= view.walked.end
+        before = view.walked if goes_on and end >= view.walked.end else Records(redo)
+        found = before.then(walk(self._version, folder, before.end, known=end, upto=end))
+        if found.end >= view.walked.end:
             view.first, view.walked = (view.first if goes_on else redo), found
         view.last = (redo, end, found)
         return found

@@ -25,6 +25,7 @@ from neon_compose.pageserver.moments import Moments
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import Limits, RedoJobs
 from neon_compose.pageserver.unneeded import needed_wal
+from neon_compose.pageserver.wal import Committed
 from neon_compose.pageserver.walrecords import WalRecords
 from neon_compose.postgres.versions import version
 from neon_compose.postgres.walfolder import WalFolder
@@ -34,12 +35,6 @@ from neon_compose.terms.register import Decided, new_register
 from tests.moment.world import LAYER, STORAGE, World
 
 _DEEPEST = 2
-
-
-@dataclass(frozen=True)
-class Committed:
-    folder: WalFolder
-    end: Lsn
 
 
 @dataclass
@@ -53,15 +48,16 @@ class Wal:
     def commit_lsn(self, _: Manifest) -> Lsn:
         return self.upto_lsn
 
-    def committed(self, _: Manifest) -> Committed:
-        return Committed(self.folder, self.upto_lsn)
+    def committed(self, manifest: Manifest) -> Committed:
+        return self.upto(manifest, self.upto_lsn)
 
     def end(self, manifest: Manifest) -> Lsn:
         return self.upto(manifest, self.upto_lsn).end
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:
         redo = self.tips.get(manifest.layers).control.redo
-        return Committed(self.folder, walk(version(17), self.folder, redo, known=end, upto=end).end)
+        found = walk(version(17), self.folder, redo, known=end, upto=end)
+        return Committed(self.folder, redo, found.end, found.last_record, found.last_checkpoint)
 
 
 class Branch:
@@ -84,7 +80,6 @@ class Branch:
             world.maps,
             home / "growing",
             Redo(version(17), world.shim, world.maps, layers, home / "scratch").run,
-            lambda wal, start, end: walk(version(17), wal, start, known=end, upto=end),
         )
         folder = WalFolder(wal, tip.control.timeline, tip.control.wal_segment_size)
         self.wal = Wal(folder, self.tips, tip.end)

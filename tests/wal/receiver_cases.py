@@ -85,7 +85,7 @@ def what_is_expected_has_its_slot_and_writes_nothing_before_it_is_wanted(place: 
     assert content == {path.name: path.read_bytes() for path in segments.folder.path.glob("0*")}
     receiver.start()
     server.sql(INSERT.format(1, 10))  # acknowledged
-    assert (receiver.flushed() or Lsn(0)) > place.template.start
+    await_flushed(receiver, server.lsn())
     receiver.stop()
     forgotten = Receiver(V17, segments, SUBJECT, server.primary, place.home / "said")
     forgotten.expect()

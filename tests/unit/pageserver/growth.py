@@ -22,7 +22,6 @@ from neon_compose.pageserver.growing import Growth, Watch
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.cut import Cut
 from neon_compose.postgres.walfolder import WalFolder
-from neon_compose.postgres.walk import Stop, Walked
 
 
 def add_delta(
@@ -43,10 +42,19 @@ def add_delta(
 
 @dataclass(frozen=True)
 class Said:
-    """Committed WAL up to `end`."""
+    """Committed WAL up to `end`, whose last record is a checkpoint's, or has none."""
 
     end: Lsn
+    has_checkpoint: bool = True
     folder: WalFolder = field(default_factory=lambda: WalFolder(Path("/nowhere"), 1, 4 << 20))
+
+    @property
+    def last_record(self) -> Lsn:
+        return Lsn(self.end.value - 8)
+
+    @property
+    def last_checkpoint(self) -> Lsn | None:
+        return self.last_record if self.has_checkpoint else None
 
 
 @dataclass
@@ -56,6 +64,7 @@ class FakeWal:
     ends: dict[UUID, Lsn] = field(default_factory=dict)
     asked: list[UUID] = field(default_factory=list)  # whose WAL was fetched
     failure: Exception | None = None
+    has_checkpoint: bool = True
 
     def commit_lsn(self, manifest: Manifest) -> Lsn | None:
         return self.ends.get(manifest.branch_id)
@@ -64,7 +73,7 @@ class FakeWal:
         self.asked.append(manifest.branch_id)
         if self.failure is not None:
             raise self.failure
-        return Said(self.ends[manifest.branch_id])
+        return Said(self.ends[manifest.branch_id], self.has_checkpoint)
 
 
 @dataclass
@@ -82,19 +91,6 @@ class FakeReplay:
 
 
 @dataclass
-class FakeWalk:
-    """WAL whose last record is a checkpoint's, or has none."""
-
-    finds_checkpoint: bool = True
-    walked: list[tuple[Lsn, Lsn]] = field(default_factory=list)
-
-    def __call__(self, _: WalFolder, start: Lsn, known: Lsn) -> Walked:
-        self.walked.append((start, known))
-        last = Lsn(known.value - 8) if known > start else None
-        return Walked(known, Stop.BOUND, "", last, last if self.finds_checkpoint else None)
-
-
-@dataclass
 class Place:
     """A storage and a growth over it, as after a start of the pageserver."""
 
@@ -109,10 +105,7 @@ class Place:
         self.replay = FakeReplay(self.layers)
         maps = self.work / "maps"
         self.tips = Tips(lambda tip, layers: load_tip(self.store, maps, tip, layers))
-        self.walk = FakeWalk()
-        self.growth = Growth(
-            self.store, self.tips, self.ages, maps, self.work / "growing", self.replay, self.walk
-        )
+        self.growth = Growth(self.store, self.tips, self.ages, maps, self.work / "growing", self.replay)
         self.growth.sweep()
 
     def main(self) -> Manifest:

@@ -53,10 +53,9 @@ def test_nothing_is_made_without_new_wal_or_without_a_checkpoint_in_it(place: Pl
     files, main = place.files(), place.main()
     assert place.growth.advance(main, Said(place.end()), quiet) is None
     assert place.replay.done == []
-    place.walk.finds_checkpoint = False
-    assert place.growth.advance(main, Said(after(place, 4096)), quiet) is None
+    assert place.growth.advance(main, Said(after(place, 4096), has_checkpoint=False), quiet) is None
     assert place.replay.done == []
-    place.walk.finds_checkpoint, place.replay.finds_checkpoint = True, False  # one that it can't stop at
+    place.replay.finds_checkpoint = False  # none that it can stop at
     assert place.growth.advance(main, Said(after(place, 4096)), quiet) is None
     assert place.files() - files == {f"{main.tip}.map"}
     assert place.main() == main

@@ -92,19 +92,16 @@ def test_a_small_backlog_goes_when_asked_for(jobs: Jobs) -> None:
     assert jobs.now() == 0
 
 
-def test_wal_without_a_checkpoint_is_not_replayed_and_looked_at_once(jobs: Jobs) -> None:
-    jobs.place.walk.finds_checkpoint = False
-    first = jobs.commit(BACKLOG)
+def test_wal_without_a_checkpoint_is_not_replayed_and_not_fetched_before_there_is_more(jobs: Jobs) -> None:
+    jobs.wal.has_checkpoint = False
+    jobs.commit(BACKLOG)
     jobs.jobs.look()
     jobs.jobs.look()
     jobs.commit(BACKLOG + BACKLOG // 4 - 1)
     jobs.jobs.look()
-    assert len(jobs.place.walk.walked) == 1
-    then = jobs.commit(BACKLOG + BACKLOG // 4)
-    jobs.jobs.look()
-    assert jobs.place.walk.walked[1:] == [(first, then)]  # what is new of it
-    jobs.place.walk.finds_checkpoint = True
-    end = jobs.commit(BACKLOG + BACKLOG // 2)
+    assert len(jobs.wal.asked) == 1
+    jobs.wal.has_checkpoint = True
+    end = jobs.commit(BACKLOG + BACKLOG // 4)
     jobs.jobs.look()
     assert jobs.place.replay.done == [end]
     assert jobs.place.end() == end

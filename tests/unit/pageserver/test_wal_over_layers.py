@@ -14,8 +14,9 @@ from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Point
 from neon_compose.objectstore.stacks import append_layer
-from neon_compose.pageserver.wal import _View
+from neon_compose.pageserver.wal import Records, _View
 from neon_compose.postgres.control import ControlFile
+from neon_compose.postgres.walk import Stop, Walked
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.kills import replaying
 from tests.unit.layer.pgdata import END, REDO, WAL_FILE
@@ -109,3 +110,10 @@ def test_whatever_was_asked_for_is_there(asked: list[tuple[int, int]]) -> None:
         assert set(range(begin, begin + size)) <= there
         view.fetched(Lsn(begin), Lsn(begin + size))
         assert set(range(view.begin.value, view.have.value)) <= there
+
+
+def test_records_that_were_walked_before_are_not_forgotten() -> None:
+    found = Records(Lsn(8)).then(Walked(Lsn(100), Stop.BOUND, "", Lsn(92), Lsn(40)))
+    assert found == Records(Lsn(100), Lsn(92), Lsn(40))
+    assert found.then(Walked(Lsn(100), Stop.BOUND)) == found  # nothing more
+    assert found.then(Walked(Lsn(200), Stop.BOUND, "", Lsn(180))) == Records(Lsn(200), Lsn(180), Lsn(40))
