@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from neon_compose.engine import labels as label
 from neon_compose.engine.runtime import ContainerState
@@ -21,6 +22,7 @@ class SeenSafekeepers:
     engine: FakeEngine
     branches: dict[int, list[BranchStatus]] = field(default_factory=dict)
     silent: set[int] = field(default_factory=set)
+    deleted: list[tuple[int, UUID]] = field(default_factory=list)
 
     def make(self, address: str) -> SeenSafekeeper:
         return SeenSafekeeper(self, address)
@@ -44,6 +46,13 @@ class SeenSafekeeper:
         with contextlib.suppress(NeonError):
             return bool(self._number)
         return False
+
+    def delete(self, branch: UUID) -> None:
+        number = self._number
+        with self._all.engine.faults.around(f"forget {branch}"):
+            self._all.deleted.append((number, branch))
+            mine = self._all.branches.get(number, [])
+            self._all.branches[number] = [one for one in mine if one.branch_id != str(branch)]
 
     def status(self) -> SafekeeperStatus:
         number = self._number

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from neon_compose.engine import labels as label
 from neon_compose.engine.runtime import (
@@ -71,6 +72,11 @@ class FakeStore:
     protected: set[str] = field(default_factory=set)
     expires: dict[str, datetime] = field(default_factory=dict)
     deleted: list[tuple[str, tuple[str | None, str | None, str | None]]] = field(default_factory=list)
+
+
+def branch_uuid(storage: str, branch: str) -> UUID:
+    """What a branch has on safekeepers."""
+    return uuid5(NAMESPACE_URL, f"{storage}/{branch}")
 
 
 @dataclass
@@ -253,6 +259,9 @@ class FakePageserver:
     @staticmethod
     def _has_writes(store: FakeStore, branch: str) -> bool:
         return any(one.branch == branch and one.has_writes for one in store.computes.values())
+
+    def branch_ids(self) -> list[str]:
+        return [str(branch_uuid(self._store.name, name)) for name in sorted(self._store.branches)]
 
     def sizes(self) -> list[BranchSize]:
         return [BranchSize(name=name, own_bytes=4096) for name in self._store.branches]

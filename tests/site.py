@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neon_compose.controller import stack
-from neon_compose.controller.desired import Doc, Documents, StackDoc
+from neon_compose.controller.desired import Doc, Documents, ForgetDoc, StackDoc
 from neon_compose.controller.network import ensure_network
 from neon_compose.controller.pageservers import Pageservers
 from neon_compose.controller.safekeepers import Safekeepers
@@ -76,11 +76,11 @@ class FaultyDocuments(Documents):
         super().__init__(root)
         self._faults = faults
 
-    def put(self, doc: Doc) -> None:
+    def put(self, doc: Doc | ForgetDoc) -> None:
         with self._faults.around(f"put {type(doc).__name__}"):
             super().put(doc)
 
-    def remove(self, doc: Doc) -> None:
+    def remove(self, doc: Doc | ForgetDoc) -> None:
         with self._faults.around(f"remove {type(doc).__name__}"):
             super().remove(doc)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from neon_compose.controller import keeping, minio, network, pgs, plan, pods, specs, storages
+from neon_compose.controller import keeping, minio, network, pgs, plan, pods, purging, specs, storages
 from neon_compose.controller import steps as do
 from neon_compose.controller.desired import PgDoc, StorageDoc
 from neon_compose.controller.progress import Progress
@@ -52,6 +52,7 @@ def bring_up(
         attach = partial(storages.attach, site, storage, progress.emit)
         progress.attempt(f"storage {storage.name}", attach)
     _serve_all(site, progress, lambda name: name in elsewhere)
+    progress.attempt("what purged storages had", partial(purging.forget_all, site))
     _restore_pods(site, progress)
     if file is not None:
         for pg in (pg_in(*named) for named in file.pgs.items()):
@@ -90,10 +91,11 @@ def _serve(site: Site, doc: StorageDoc) -> None:
         if now is None:
             return
         # What it is now: `doc` was read before the lock, and an attach may have ended meanwhile.
-        half = now.attaching or now.ending
-        steps = plan.plan_abandon(snap, now) if half else plan.plan_pageserver(snap, now)
+        if now.attaching or now.ending:
+            purging.abandon(site, snap, now)
+            return
         with site.execution(snap) as execution:
-            execution.run(steps)
+            execution.run(plan.plan_pageserver(snap, now))
 
     site.locks.run_unasked(f"serve {doc.name}", work, alone=frozenset({f"storage/{doc.name}"}))
 

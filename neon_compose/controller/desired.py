@@ -2,6 +2,7 @@
 
     stack.json            the last PUT /stack: the stack file and the images
     storages/<name>.json  one per storage        pgs/<name>.json  one per pg
+    forgetting/<name>-<time>.json  what safekeepers have to forget of a purged storage
 
 Written aside, fsynced, renamed (`neon_compose.durable`): a document is the old one or the new one.
 Does not know what does exist: that is `observe`.
@@ -91,8 +92,16 @@ class PgDoc(_Document):
         return spec_hash([self.port, self.durability, self.settings])
 
 
+class ForgetDoc(_Document):
+    """The ids of all branches of the storage that had this name from `attached_at` on (see purging)."""
+
+    storage: str
+    attached_at: datetime
+    branches: list[str] = Field(default_factory=list)
+
+
 Doc = StackDoc | StorageDoc | PgDoc
-D = TypeVar("D", StackDoc, StorageDoc, PgDoc)
+D = TypeVar("D", StackDoc, StorageDoc, PgDoc, ForgetDoc)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class Desired:
     stack: StackDoc = field(default_factory=StackDoc)
     storages: Mapping[str, StorageDoc] = field(default_factory=dict)
     pgs: Mapping[str, PgDoc] = field(default_factory=dict)
+    forgetting: tuple[ForgetDoc, ...] = ()
 
     def pgs_of(self, storage: str) -> list[PgDoc]:
         return [pg for pg in self.pgs.values() if pg.storage_name == storage]
@@ -113,7 +123,7 @@ class Documents:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._disks = Disks((Place(root, "the stack's state volume"),))
-        for folder in (root / "storages", root / "pgs"):
+        for folder in (root / "storages", root / "pgs", root / "forgetting"):
             durable.make_folder(folder)
             durable.sweep(folder)
         durable.sweep(root)
@@ -124,21 +134,22 @@ class Documents:
             _load(StackDoc, self.root / "stack.json") or StackDoc(),
             {doc.name: doc for doc in _load_all(StorageDoc, self.root / "storages")},
             {doc.name: doc for doc in _load_all(PgDoc, self.root / "pgs")},
+            tuple(_load_all(ForgetDoc, self.root / "forgetting")),
         )
 
-    def put(self, doc: Doc) -> None:
+    def put(self, doc: Doc | ForgetDoc) -> None:
         """Durable on return."""
         with self._disks.explained():
             durable.write_file(self._path(doc), doc.model_dump_json(indent=1).encode())
 
-    def remove(self, doc: Doc) -> None:
+    def remove(self, doc: Doc | ForgetDoc) -> None:
         """Durable on return; of an absent one: success."""
         path = self._path(doc)
         with self._disks.explained():
             path.unlink(missing_ok=True)
             durable.sync_folder(path.parent)
 
-    def _path(self, doc: Doc) -> Path:
+    def _path(self, doc: Doc | ForgetDoc) -> Path:
         match doc:
             case StackDoc():
                 return self.root / "stack.json"
@@ -146,6 +157,9 @@ class Documents:
                 return self.root / "storages" / f"{doc.name}.json"
             case PgDoc():
                 return self.root / "pgs" / f"{doc.name}.json"
+            case ForgetDoc():
+                when = f"{doc.attached_at:%Y%m%d-%H%M%S-%f}"
+                return self.root / "forgetting" / f"{doc.storage}-{when}.json"
 
 
 def _load_all(model: type[D], folder: Path) -> list[D]:

@@ -1,6 +1,7 @@
 """A branch whose time is over goes, with its pgs: stopped, destroyed, deleted.
 
-Owns the thread that looks, and what is known of branches that should be gone and aren't (`Site.overdue`).
+Owns the thread that looks (also for what purged storages left on safekeepers: purging), and what is known of
+branches that should be gone and aren't (`Site.overdue`).
 Never touches a protected branch, nor `main`, nor one that children or snapshots need: it goes once they are
 gone. When a branch's time is over says its manifest, so a new controller goes on where the last one was; a
 clock that goes backwards makes it later.
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from neon_compose.controller import pgs, plan
+from neon_compose.controller import pgs, plan, purging
 from neon_compose.controller.observe import Snapshot
 from neon_compose.controller.pageservers import Pageserver
 from neon_compose.controller.site import Site
@@ -44,6 +45,7 @@ class Sweeper:
         while not self._ending.wait(self._period_s):
             try:
                 sweep(self._site)
+                purging.forget_all(self._site)
             except NeonError as error:
                 log.warning("expired branches could not be looked for: %s (%s)", error.message, error.detail)
 

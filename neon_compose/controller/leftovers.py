@@ -174,6 +174,10 @@ def _documents(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
             )
         elif storage.ending:
             yield _left("document", f"storage {storage.name}", f"its detach {_CUT_OFF}")
+    for one in snap.desired.forgetting:
+        if f"storage/{one.storage}" not in known.busy:
+            why = "a safekeeper that was down has its WAL: it forgets that when it is back"
+            yield _left("wal", f"purged storage {one.storage}", why)
     for pg in snap.desired.pgs.values():
         if pg.storage_name not in known.storages:
             yield _left("document", f"pg {pg.name}", f'there is no storage "{pg.storage_name}"')
@@ -183,7 +187,7 @@ def _documents(snap: Snapshot, known: _Known) -> Iterator[LeftoverOut]:
 
 def _files(site: Site) -> Iterator[LeftoverOut]:
     root = site.documents.root
-    for folder in (root, root / "storages", root / "pgs", root / secrets.FOLDER):
+    for folder in (root, root / "storages", root / "pgs", root / "forgetting", root / secrets.FOLDER):
         for path in durable.abandoned(folder):
             yield _left("file", str(path.relative_to(root)), "its writer died")
 

@@ -1,12 +1,13 @@
 """Clients of the safekeepers.
 
-`Safekeeper` is the part of `wire.safekeeper_client` that the controller uses: it looks, and changes nothing.
-Terms, members and receivers are the pageservers'.
+`Safekeeper` is the part of `wire.safekeeper_client` that the controller uses: it looks, and has them forget
+what purged storages had. Terms, members and receivers are the pageservers'.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
 from neon_compose.controller.clients import Clients
 from neon_compose.wire.safekeeper import SafekeeperStatus
@@ -18,6 +19,7 @@ class Safekeeper(Protocol):
 
     def healthy(self) -> bool: ...
     def status(self) -> SafekeeperStatus: ...
+    def delete(self, branch: UUID) -> None: ...
 
 
 Safekeepers = Clients[Safekeeper]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from neon_compose.controller import contents, plan, render
+from neon_compose.controller import contents, plan, purging, render
 from neon_compose.controller import steps as do
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.desired import StorageDoc
@@ -116,8 +116,7 @@ def _attach(
     snap = site.snapshot(EVERYTHING)
     doc = snap.desired.storages.get(request.name)
     if doc is not None and (doc.attaching or doc.ending):  # a controller died in the middle of it
-        with site.execution(snap) as execution:
-            execution.run(plan.plan_abandon(snap, doc))
+        purging.abandon(site, snap, doc)
         snap, doc = site.snapshot(EVERYTHING), None
     if doc is not None:
         return _attached_before(site, snap, doc, request, path, upload, dry_run=dry_run)
@@ -309,10 +308,17 @@ def detach(site: Site, name: str, *, purge: bool, dry_run: bool = False) -> Plan
         snap = site.snapshot()
         if name not in snap.desired.storages:
             snap.storage(name)
-        steps = plan.plan_detach(snap, snap.desired.storages[name], purge=purge)
-        if not dry_run:
-            with site.execution(snap) as execution:
-                execution.run(steps)
+        doc = snap.desired.storages[name]
+        gone = purge or doc.ending == "purge"  # that is finished, however it is asked for again
+        steps = plan.plan_detach(snap, doc, purge=gone)
+        if dry_run:
+            return steps
+        if gone and not doc.attaching:
+            purging.begin(site, doc)
+            snap = site.snapshot()
+        with site.execution(snap) as execution:
+            execution.run(plan.plan_detach(snap, snap.desired.storages[name], purge=gone))
+        purging.forget_all(site)
         return steps
 
     return _locked(site, name, f"detach {name} {purge} {dry_run}", work)

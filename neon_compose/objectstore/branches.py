@@ -127,6 +127,12 @@ def dead_branches(store: ObjectStore) -> set[UUID]:
     return gone | {one for one in buried if find_manifest(store, one) is None}
 
 
+def branch_ids(store: ObjectStore) -> list[UUID]:
+    """Of all branches that there are or were, as names and manifests say; those that can't be read too."""
+    there = {UUID(PurePosixPath(key).stem) for key in store.list("branches/")}
+    return sorted(there | {ref.branch_id for _, ref in branch_refs(store)})
+
+
 def deleted_branches(store: ObjectStore) -> list[Manifest]:
     """The manifests of deleted branches, kept or gone."""
     found = (cas.find(store, key, Manifest) for key in store.list("branches/"))

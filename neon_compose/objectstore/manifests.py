@@ -33,6 +33,7 @@ state before or after the whole, and calling it again finishes it (tests stop it
 
 from neon_compose.objectstore.branches import (
     MAIN,
+    branch_ids,
     branch_start,
     create_branch,
     dead_branches,
@@ -77,6 +78,7 @@ __all__ = [
     "MAIN",
     "Snapshot",
     "begin_refresh",
+    "branch_ids",
     "branch_start",
     "commit_refresh",
     "count_down",

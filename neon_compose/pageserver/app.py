@@ -88,6 +88,10 @@ def _branch_routes(routes: APIRouter, service: Service, disks: Disks) -> None:
     def branches() -> list[wire.Branch]:
         return service.branches()
 
+    @routes.get("/branch-ids")
+    def branch_ids() -> list[str]:
+        return service.branch_ids()
+
     @routes.get("/sizes")
     def sizes() -> list[wire.BranchSize]:
         return service.sizes()

@@ -214,6 +214,9 @@ class Service:
         self.storage()
         return self._parts.branches.show_all(self._redo)
 
+    def branch_ids(self) -> list[str]:
+        return [str(one) for one in manifests.branch_ids(self._parts.store)]
+
     def sizes(self) -> list[wire.BranchSize]:
         self.storage()
         found = self._parts.sizes.own()

@@ -54,6 +54,7 @@ _MARGIN_S = 5.0  # the server gives up first, and says why
 
 _BRANCHES = TypeAdapter(list[Branch])
 _DELETED = TypeAdapter(list[DeletedBranch])
+_IDS = TypeAdapter(list[str])
 _SIZES = TypeAdapter(list[BranchSize])
 _SNAPSHOTS = TypeAdapter(list[Snapshot])
 _COMPUTES = TypeAdapter(list[ComputeStatus])
@@ -107,6 +108,10 @@ class PageserverClient(ComponentClient):
 
     def branches(self) -> list[Branch]:
         return _BRANCHES.validate_python(self._look("/v1/branches"))
+
+    def branch_ids(self) -> list[str]:
+        """Of all branches that there are or were, as far as the storage knows."""
+        return _IDS.validate_python(self._look("/v1/branch-ids"))
 
     def sizes(self) -> list[BranchSize]:
         """Disk that is each branch's own."""

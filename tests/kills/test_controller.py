@@ -17,7 +17,16 @@ from typing import Any
 
 import pytest
 
-from neon_compose.controller import branches, checkouts, leftovers, pgs, pods, restores, stack, storages
+from neon_compose.controller import (
+    branches,
+    checkouts,
+    leftovers,
+    pgs,
+    pods,
+    restores,
+    stack,
+    storages,
+)
 from neon_compose.controller.site import Site
 from neon_compose.engine.runtime import ContainerSpec
 from neon_compose.errors import Conflict, NotFound
@@ -38,6 +47,7 @@ from tests.site import STACK, Fixture, made
 
 Request = Callable[[Site], object]
 CONFIG: dict[str, Any] = {"name": STACK, "minio": False, "safekeepers": 0, "storages": {}, "pgs": {}}
+KEPT = CONFIG | {"safekeepers": 2}
 FULL = CONFIG | {
     "safekeepers": 2,
     "storages": {"main": {}},
@@ -181,6 +191,8 @@ CASES: dict[str, tuple[Before, Request]] = {
     "purge": (Before((attach(),)), detach(purge=True)),
     "purge a folder": (Before((attach(path="/srv/crm"),)), detach(purge=True)),
     "follow a moved folder": (Before((attach(path="/srv/old"),), moved), attach(path="/srv/new")),
+    "purge what safekeepers have too": (Before((up(KEPT), attach())), detach(purge=True)),
+    "keep another history": (Before((attach(),)), attach(history="2h")),
     "make a branch": (Before(), put_branch),
     "delete a branch": (Before((put_branch,)), delete_branch),
     "create": (Before(), put()),
@@ -230,7 +242,15 @@ def shape(fixture: Fixture) -> dict[str, Any]:
     containers = {n: b.state.value for n, b in boxes if b.spec.component is not Component.POD}
     specs = {n: (b.spec.image, b.spec.mounts, b.spec.command) for n, b in boxes if n in containers}
     stores = {
-        name: (store.empty, store.snapshots, store.branches, store.imported, store.fetches, _computes(store))
+        name: (
+            store.empty,
+            store.snapshots,
+            store.branches,
+            store.deleted,
+            store.imported,
+            store.fetches,
+            _computes(store),
+        )
         for name, store in fixture.pageservers.stores.items()
         if not store.empty and (store.folder is None or (store.folder / "storage.json").exists())
     }
