@@ -26,7 +26,17 @@ def past(shared: Stack) -> Iterator[Stack]:
         if pg["storage_name"] == "past":
             shared.run("pg", "stop", pg["name"])
             shared.cli("pg", "destroy", pg["name"], "--discard-writes")
+    ids = {one["id"] for one in shared.json("branch", "list", "past")}
+    assert ids & kept_by_safekeeper(shared)
     shared.cli("storage", "detach", "past", "--purge")
+    assert not ids & kept_by_safekeeper(shared)
+
+
+def kept_by_safekeeper(stack: Stack) -> set[str]:
+    """The ids of the branches that it has WAL of."""
+    done = stack.container("safekeeper_1").exec_run(["ls", "/safekeeper/branches"])
+    assert done.exit_code == 0, done.output
+    return set(done.output.decode().split())
 
 
 def count(url: str) -> int:
