@@ -28,7 +28,8 @@ def check_storages(storages: Mapping[str, StorageSpec]) -> list[str]:
 
 
 def check_pgs(pgs: Mapping[str, PgSpec], storages: Collection[str], safekeepers: int) -> list[str]:
-    """Problems of the pgs: unknown storages, two pgs on one port or branch, and what needs safekeepers."""
+    """Problems of the pgs: unknown storages, two pgs on one port or branch, what needs safekeepers, and
+    what is not there yet."""
     problems = []
     ports: dict[int, str] = {}
     branches: dict[tuple[str, str], str] = {}
@@ -39,6 +40,8 @@ def check_pgs(pgs: Mapping[str, PgSpec], storages: Collection[str], safekeepers:
             problems.append(
                 f'{at}.storage_name: no storage "{pg.storage_name}" in this file. {known}'.rstrip()
             )
+        if pg.durability is Durability.OFF:
+            problems.append(f'{at}.durability: "off" is not available yet; use "quorum" or "local"')
         if pg.durability is Durability.QUORUM and not safekeepers:
             problems.append(
                 f'{at}.durability: "quorum" needs safekeepers; say safekeepers: 1, or durability "local"'

@@ -75,6 +75,11 @@ def _said(parse: Any) -> str:
         raise ValueError(" ".join(filter(None, [error.message + ".", error.hint]))) from error
 
 
+def _off(value: object) -> object:
+    """YAML reads off as false."""
+    return "off" if value is False else value
+
+
 def _none(value: object) -> object:
     """YAML reads 0 as a number."""
     return "0" if type(value) is int and value == 0 else value
@@ -162,10 +167,9 @@ class PgSpec(_Strict):
     ] = None
     port: Annotated[int | None, Field(ge=1024, le=65535, description="default: the next free one")] = None
     durability: Annotated[
-        Durability | None,
-        Field(
-            strict=False, description="what a commit waits for; default: quorum, local without safekeepers"
-        ),
+        Annotated[Durability | None, Field(strict=False)],
+        BeforeValidator(_off),
+        Field(description="what a commit waits for; default: quorum, local without safekeepers"),
     ] = None
     settings: Annotated[
         dict[str, Annotated[str, BeforeValidator(_setting)]],

@@ -54,12 +54,12 @@ def test_a_document_survives_the_way_over_the_api() -> None:
         storages: {a: {path: /srv/a, import: /srv/a.dump}}
         pgs:
           one: {storage_name: a, from: a@import, port: 16000, settings: {jit: off, work_mem: 64MB}}
-          two: {storage_name: a, durability: "off", start: false}
+          two: {storage_name: a, durability: local, start: false}
         """
     )
     assert parse_stack(stack.as_document()) == stack
     assert stack.pgs["one"].settings == {"jit": "off", "work_mem": "64MB"}
-    assert stack.pgs["two"].durability is Durability.OFF
+    assert stack.pgs["two"].durability is Durability.LOCAL
 
 
 def test_a_storage_says_how_much_history_it_keeps() -> None:
@@ -71,6 +71,12 @@ def test_a_storage_says_how_much_history_it_keeps() -> None:
     [age, size] = problems("storages: {shop: {history: 1w, history_size: 10GB}}")
     assert age.startswith("storages.shop.history: ")
     assert "512MiB or 10GiB" in size
+
+
+@pytest.mark.parametrize("text", ["off", '"off"'])
+def test_durability_off_is_said_to_be_missing(text: str) -> None:
+    said = problems("storages: {main: }\npgs: {a: {storage_name: main, durability: " + text + "}}")
+    assert said == ['pgs.a.durability: "off" is not available yet; use "quorum" or "local"']
 
 
 def test_from_alone_makes_a_branch_named_as_the_pg() -> None:
