@@ -129,6 +129,7 @@ def storage_out(
         imported=doc.imported,
         history=doc.history,
         history_size=doc.history_size,
+        history_from=status.history_from if status else None,
         default_database=status.default_database if status else None,
         branches=status.branches if status else [],
         snapshots=status.snapshots if status else [],

@@ -123,6 +123,12 @@ class Collector:
         if self._wal is not None:
             self._look_at_wal(self._wal)
 
+    def history_start(self, manifest: Manifest) -> Lsn:
+        """From where on every moment of the branch stays open."""
+        history = self._ages.of(manifest.layers)
+        first = manifest.parent.lsn if manifest.parent else history[0].consistent
+        return max(first, window_start(history, wait.now(), self._window))
+
     def suspect(self, layers: Iterable[UUID]) -> None:
         """Look at these later: something that named them is about to go."""
         named: dict[UUID, int] = {}

@@ -117,6 +117,14 @@ class RedoJobs:
         if self.collector is not None:
             self.collector.suspect(manifest.layers)
 
+    def history_start(self, manifest: Manifest) -> Lsn | None:
+        """From where on every moment of the branch stays open; None if its layers can't be read."""
+        if self.collector is None:
+            return None
+        with suppress(NeonError, OSError):
+            return self.collector.history_start(manifest)
+        return None
+
     def layers_in_motion(self) -> list[UUID]:
         """Those that no manifest names yet, or none any more."""
         return self.growth.making() + (self.collector.waiting() if self.collector else [])

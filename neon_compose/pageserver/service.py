@@ -83,7 +83,12 @@ class Service:
             size_bytes=allocated_bytes(store.root),
             redo_lag_bytes=max((one.lag_bytes or 0 for one in redo), default=0),
             redo_failing=sum(bool(one.error) for one in redo),
+            history_from=self._history_from(manifests.read_branch(store, manifests.MAIN)),
         )
+
+    def _history_from(self, main: Manifest) -> str | None:
+        start = self._parts.redo.history_start(main) if self._parts.redo else None
+        return str(start) if start is not None else None
 
     def credentials(self, branch: str) -> wire.Credentials:
         """For a pg on `branch`, whether that is there yet or not."""

@@ -62,6 +62,7 @@ class StorageStatus(_Response):
     size_bytes: int = 0  # allocated bytes of the storage tree
     redo_lag_bytes: int = 0  # of the branch that has most WAL after its layers
     redo_failing: int = 0  # branches whose last redo job ended with an error
+    history_from: str | None = None  # from where on every moment of main stays open
 
 
 class Credentials(_Response):

@@ -195,6 +195,7 @@ class StorageOut(_Response):
     imported: str | None = None  # the server or engine-side path its first content came from
     history: str  # how long ago moments stay open
     history_size: str  # and how much WAL back
+    history_from: str | None = None  # the LSN from which on every moment of main is open
     state: StorageState
     storage_id: str | None = None
     postgres: int | None = None

@@ -54,6 +54,7 @@ def test_the_history_that_a_storage_keeps_can_be_changed(api: Api) -> None:
     assert after[1:] == ("0", "0")
     assert api.http.put("/storages", json=body).json()["history"] == "0"
     assert pageserver(api) == after
+    assert "history_from" in api.http.get("/storages/shop").json()
     assert "storage_changed" in api.http.get("/events").text
 
 

@@ -159,6 +159,17 @@ def test_the_window_and_pins_keep_what_they_need(kept: Kept) -> None:
     assert kept.files() == {*deep.layers[:2], deep.tip}
 
 
+def test_history_begins_where_every_moment_is_open(kept: Kept) -> None:
+    kept.advance(3)
+    main, ages = kept.place.main(), kept.place.ages
+    assert kept.collector.history_start(main) == ages.end(main.layers)
+    kept.restart(Window())
+    assert kept.collector.history_start(main) == ages.end(main.layers[:1])
+    start = ages.end(main.layers[:2])
+    child, _ = manifests.create_branch(kept.world.store, "try", Point(main.branch_id, start), main.layers[:2])
+    assert kept.collector.history_start(child) == start
+
+
 def test_layers_of_a_compute_stay_until_it_is_gone(kept: Kept) -> None:
     kept.advance()
     main, store = kept.place.main(), kept.world.store
