@@ -84,6 +84,10 @@ def delete_branch(service: Service) -> None:
             raise
 
 
+def undelete_branch(service: Service) -> None:
+    service.undelete_branch("b", wire.UndeleteRequest())
+
+
 def start(service: Service) -> None:
     """Prepare, lay out and open, and wait until it is all on disk."""
     asked = wire.PrepareRequest(branch="a", from_branch="main", moment="init")
@@ -134,6 +138,7 @@ CASES = {
     "import": Case((), import_dump),
     "refresh": Case((initialise, create_branch), refresh),
     "branch": Case((initialise,), create_branch),
+    "take a branch back": Case((initialise, create_branch, delete_branch), undelete_branch),
     "delete a branch": Case((initialise, create_branch), delete_branch),
     "start": Case((initialise,), start),
     "start again": Case((initialise, start), start, write),
