@@ -40,14 +40,14 @@ def storage_of(session: Session, source: Source) -> str:
         return str(pg["storage_name"])
     if session.client.find(f"/storages/{source.name}") is not None:
         return source.name
-    return _only(source.name, all_branches(session), "branch", "pg, storage or branch")
+    return _storage_of_branch(session, source.name)
 
 
 def find_branch(
     session: Session, name: str | None, option_name: str | None, storage: str | None
 ) -> tuple[str, str]:
     """(storage, branch)."""
-    return _find(name, option_name, storage, "branch", "pg, storage or branch", lambda: all_branches(session))
+    return _find(name, option_name, storage, "branch", "branch", lambda: all_branches(session))
 
 
 def find_deleted(session: Session, name: str | None, storage: str | None) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def branch_of(session: Session, name: str | None, storage: str | None) -> tuple[
         return str(pg["storage_name"]), str(pg["branch"])
     if session.client.find(f"/storages/{source.name}") is not None:
         return source.name, "main"
-    return _only(source.name, all_branches(session), "branch", "pg, storage or branch"), source.name
+    return _storage_of_branch(session, source.name), source.name
 
 
 def find_snapshot(
@@ -103,7 +103,7 @@ def _find(
     option_name: str | None,
     storage: str | None,
     what: str,
-    kinds: str,
+    kind: str,
     known: Callable[[], Sequence[Document]],
 ) -> tuple[str, str]:
     given = name if name is not None else option_name
@@ -119,18 +119,31 @@ def _find(
     plain = one_name(name, option_name, what)
     if storage is not None:
         return parse_name(storage, "storage"), plain
-    return _only(plain, known(), what, kinds), plain
+    there = known()
+    if (found := _only(plain, there, what)) is None:
+        raise _unknown(kind, plain, there, what)
+    return found, plain
 
 
-def _only(name: str, known: Sequence[Document], what: str, kinds: str) -> str:
-    """The storage of the one with this name. Raises `NotFound`, or `Conflict` with the full forms."""
+def _storage_of_branch(session: Session, name: str) -> str:
+    """Of a bare name that is no pg and no storage."""
+    branches = all_branches(session)
+    if (found := _only(name, branches, "branch")) is not None:
+        return found
+    others = [*session.client.get("/pgs"), *session.client.get("/storages")]
+    raise _unknown("pg, storage or branch", name, [*branches, *others], "branch")
+
+
+def _unknown(kind: str, name: str, known: Sequence[Document], what: str) -> NotFound:
+    names = {str(one["name"]) for one in known}
+    return NotFound(f'no {kind} "{name}"', hint=did_you_mean(name, names), code=f"no_{what}")
+
+
+def _only(name: str, known: Sequence[Document], what: str) -> str | None:
+    """The storage of the one with this name, if there is one. Raises `Conflict` with the full forms."""
     found = [one for one in known if one["name"] == name]
     if not found:
-        raise NotFound(
-            f'no {kinds} "{name}"',
-            hint=did_you_mean(name, {str(one["name"]) for one in known}),
-            code=f"no_{what}",
-        )
+        return None
     if len(found) > 1:
         full = ", ".join(f"{one['storage_name']}/{one['name']}" for one in found)
         raise Conflict(

@@ -16,6 +16,7 @@ from neon_compose.cli.args import (
     OutputOption,
     one_name,
 )
+from neon_compose.cli.client import Client
 from neon_compose.cli.plan import changed
 from neon_compose.cli.session import Session, give, of, say
 from neon_compose.errors import Invalid
@@ -153,19 +154,34 @@ def restart(
 def checkout(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="PG")],
-    branch: Annotated[str, typer.Argument(metavar="BRANCH", help="Of its storage; - is the one before.")],
+    branch: Annotated[
+        str, typer.Argument(metavar="[STORAGE/]BRANCH", help="Of its storage; - is the one before.")
+    ],
     dry_run: DryRun = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have a pg on another branch, at the same URL."""
     pg = parse_name(name, "pg")
-    if branch != "-":
-        parse_name(branch, "branch")
     client = of(ctx).client
-    body = {"action": "checkout", "branch": branch}
+    body = {"action": "checkout", "branch": _branch_of(client, pg, branch)}
     made = changed(client.call("POST", f"/pgs/{pg}/actions", body, dry_run=dry_run), output)
     if made is not None:
         show_one(made, output)
+
+
+def _branch_of(client: Client, pg: str, word: str) -> str:
+    """The branch of `[STORAGE/]BRANCH` that is in the pg's storage, or "-"."""
+    if word == "-":
+        return word
+    storage, full, branch = word.rpartition("/")
+    parse_name(branch, "branch")
+    if full and (own := client.get(f"/pgs/{pg}")["storage_name"]) != parse_name(storage, "storage"):
+        raise Invalid(
+            f'branch "{word}" is in another storage than pg "{pg}"',
+            detail=f'That is in "{own}", and a pg stays in its storage.',
+            code="other_storage",
+        )
+    return branch
 
 
 @app.command()

@@ -85,7 +85,8 @@ def _refuse_other_writer(known: branches.Known, doc: PgDoc, branch: str) -> None
         raise Conflict(
             f'branch "{branch}" has the primary "{writer}"',
             detail="A branch has one primary, also while that is stopped.",
-            hint=f"Make a branch of it: neon-compose branch create NAME --from {doc.storage_name}/{branch}",
+            hint=f"Make a branch of it: neon-compose branch create NAME --from {doc.storage_name}/{branch}; "
+            f"or stop the other and give it up, the branch stays: neon-compose pg destroy {writer}",
             code="writer",
         )
 

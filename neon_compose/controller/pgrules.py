@@ -43,7 +43,8 @@ def check_available(action: PgAction) -> None:
         return
     raise Invalid(
         f"{what} is not available",
-        detail="It needs WAL that is kept apart from the compute, which this version does not have.",
+        detail="This version has primaries only.",
+        hint="For a copy to read from, make a branch: neon-compose branch create NAME --from PG",
         code="not_available",
     )
 

@@ -55,9 +55,7 @@ def _moment_of(action: BranchAction) -> str | None:
             )
         return None
     if action.to is None:
-        raise Invalid(
-            "to which moment is missing", hint='Say it as "to", for example "5m".', code="no_moment"
-        )
+        raise Invalid("a restore needs a moment", hint='Say it as "to", for example "5m".', code="no_moment")
     return str(settled(parse_moment(action.to), now()))
 
 

@@ -61,10 +61,16 @@ def parse_moment(text: str) -> Moment:
     except (Invalid, ValueError, OverflowError) as error:
         raise Invalid(
             f"{text[:60]!a} is not a moment",
-            detail="A time needs its zone." if re.match(r"\d{4}-\d\d", text) else "",
+            detail=_why_no_time(text) if re.match(r"\d{4}-\d\d", text) else "",
             hint=f"A moment is {_EXAMPLES}.",
             code="bad_moment",
         ) from error
+
+
+def _why_no_time(text: str) -> str:
+    if not re.search(r"([Zz]|[+-][0-9]{2}:?[0-9]{2})$", text[10:]):
+        return "A time needs its zone."
+    return "There is no such time." if re.fullmatch(_TIME, text) else ""
 
 
 def settled(moment: Moment, now: datetime) -> Settled:
@@ -80,7 +86,7 @@ def settled(moment: Moment, now: datetime) -> Settled:
         raise Invalid(
             f"moment {moment} is in the future",
             detail=f"Here it is {Time(now.replace(microsecond=0))}.",
-            hint="Leave the moment out for the latest.",
+            hint="The latest is 0s; a new branch or snapshot has it without a moment, too.",
             code="future_moment",
         )
     return moment

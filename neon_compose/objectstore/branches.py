@@ -21,7 +21,7 @@ from neon_compose.objectstore.documents import (
     branch_ref_key,
     manifest_key,
 )
-from neon_compose.objectstore.pins import bury, find_manifest, pin, read_manifest
+from neon_compose.objectstore.pins import bury, find_manifest, in_words, pin, read_manifest
 from neon_compose.objectstore.snapshots import list_snapshots
 from neon_compose.objectstore.store import ObjectStore
 
@@ -52,7 +52,7 @@ def create_branch(
             made = Manifest(ref.branch_id, name, parent, layers, wait.now(), writer=writer, cluster=cluster)
             return _finish(store, ref, made)
         if found is None or not found.deleted:
-            return _same_parent(name, ref, parent, found), False
+            return _same_parent(store, name, ref, parent, found), False
         lay_to_rest(store, name, ref)  # its deleter did not come to the end, or an undelete
     raise Unavailable(f'branch "{name}" is made and deleted too often', code="contended")
 
@@ -192,14 +192,18 @@ def _finish(store: ObjectStore, ref: BranchRef, manifest: Manifest) -> tuple[Man
     return found, is_new
 
 
-def _same_parent(name: str, ref: BranchRef, parent: Point, found: Manifest | None) -> Manifest:
+def _same_parent(
+    store: ObjectStore, name: str, ref: BranchRef, parent: Point, found: Manifest | None
+) -> Manifest:
     if found is not None and ref.parent == parent:
         return found
-    start = f"branch {ref.parent.branch_id} at {ref.parent.lsn}" if ref.parent else "nothing"
+    start = in_words(store, ref.parent) if ref.parent else "nothing"
     raise Conflict(
         f'branch "{name}" exists' if found else f'branch "{name}" is being made from another source',
         detail=f"It starts from {start}.",
-        hint="Take another name." if found else "Repeat that, or delete the branch first.",
+        hint="Take another name, or delete it first."
+        if found
+        else "Repeat that, or delete the branch first.",
         code="branch_exists",
     )
 

@@ -29,6 +29,12 @@ def find_manifest(store: ObjectStore, branch_id: UUID) -> Manifest | None:
     return cas.find(store, manifest_key(branch_id), Manifest)
 
 
+def in_words(store: ObjectStore, point: Point) -> str:
+    """`branch "shop" at 0/1A2B3C4D`, for people; with its id only if nobody knows the name any more."""
+    found = find_manifest(store, point.branch_id)
+    return f'branch "{found.name if found else point.branch_id}" at {point.lsn}'
+
+
 def read_manifest(store: ObjectStore, branch_id: UUID) -> Manifest:
     """The manifest of a branch by id. Raises `NotFound` code "no_branch", also if it was deleted."""
     found = find_manifest(store, branch_id)

@@ -10,7 +10,7 @@ from neon_compose.errors import Conflict, NotFound
 from neon_compose.model.ids import new_id
 from neon_compose.objectstore import cas
 from neon_compose.objectstore.documents import PinKind, Point, SnapshotRef, snapshot_ref_key
-from neon_compose.objectstore.pins import bury, find_manifest, pin, unpin
+from neon_compose.objectstore.pins import bury, find_manifest, in_words, pin, unpin
 from neon_compose.objectstore.store import ObjectStore
 
 
@@ -34,7 +34,7 @@ def create_snapshot(
     if (ref.branch_id, ref.lsn) != (point.branch_id, point.lsn):
         raise Conflict(
             f'snapshot "{name}" exists',
-            detail=f"It is of branch {ref.branch_id} at {ref.lsn}.",
+            detail=f"It is of {in_words(store, Point(ref.branch_id, ref.lsn))}.",
             hint="Take another name, or delete it first.",
             code="snapshot_exists",
         )

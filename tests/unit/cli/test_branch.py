@@ -46,6 +46,23 @@ def test_a_source_that_nothing_is_called_names_the_nearest(cli: Cli, server: Fak
     assert server.changes() == []
 
 
+def test_a_source_that_nothing_resembles_names_all_there_are(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    server.pg("worker", storage="shop")
+    server.branch("shop", "old")
+    ran = cli("branch", "create", "b", "--from", "xyz")
+    assert ran.code == 3
+    assert "Known: main, old, shop, worker." in ran.err
+
+
+def test_the_name_of_a_pg_or_storage_deletes_no_branch(cli: Cli, server: FakeServer) -> None:
+    server.storage("shop")
+    server.branch("shop", "old")
+    ran = cli("branch", "delete", "shop")
+    assert (ran.code, 'error: no branch "shop"' in ran.err) == (3, True)
+    assert server.changes() == []
+
+
 def test_a_branch_name_in_two_storages_is_ambiguous(cli: Cli, server: FakeServer) -> None:
     server.storage("shop")
     server.branch("main", "old")

@@ -31,6 +31,12 @@ REPLICA = {"action": "start", "is_replica": "replica"}
         ("pg start -n main --replica", "POST", "/pgs/main/actions", REPLICA),
         ("pg stop -n main", "POST", "/pgs/main/actions", {"action": "stop"}),
         ("pg checkout main -", "POST", "/pgs/main/actions", {"action": "checkout", "branch": "-"}),
+        (
+            "pg checkout main main/old",
+            "POST",
+            "/pgs/main/actions",
+            {"action": "checkout", "branch": "old"},
+        ),
         ("pg promote -n main", "POST", "/pgs/main/actions", {"action": "promote"}),
         ("doctor --discard-cache main", "POST", "/pgs/main/actions", {"action": "discard-cache"}),
         (
@@ -49,6 +55,14 @@ def test_the_rfcs_command_lines_are_its_requests(
 ) -> None:
     assert cli(*line.split()).code == 0
     assert (method, path, {}, body) in server.calls
+
+
+@pytest.mark.parametrize("branch", ["other/old", "main/", "/old", "a/b/c", "^"])
+def test_a_pg_is_checked_out_to_a_branch_of_its_own_storage(
+    cli: Cli, server: FakeServer, branch: str
+) -> None:
+    assert cli("pg", "checkout", "main", branch).code == 2
+    assert server.changes() == []
 
 
 @pytest.mark.parametrize("command", ["pg show", "pg stop", "pg start", "pg restart", "storage show", "url"])

@@ -113,3 +113,21 @@ def test_before_all_time_is_no_moment() -> None:
     with pytest.raises(Invalid) as caught:
         settled(parse_moment("999999999d"), NOW)
     assert caught.value.code == "bad_moment"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("2026-11-28", "A time needs its zone."),
+        ("2026-11-28T10:15:00", "A time needs its zone."),
+        ("2026-13-28T10:15:00Z", "There is no such time."),
+        ("2026-11-31T10:15:00+01:00", "There is no such time."),
+        ("2026-11-28T10Z", ""),
+        ("2026-11-28T10:15:00+0100", ""),
+        ("yesterday!", ""),
+    ],
+)
+def test_what_is_wrong_with_a_time_is_said(text: str, detail: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_moment(text)
+    assert caught.value.detail == detail

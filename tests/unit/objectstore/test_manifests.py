@@ -208,6 +208,19 @@ def test_a_claim_can_be_deleted(store: MemoryStore) -> None:
     assert manifests.create_branch(store, "try", Point(point.branch_id, Lsn(0x2000)), LAYERS)[1]
 
 
+def test_what_a_taken_name_is_of_is_said_by_name(store: MemoryStore) -> None:
+    point = main_point(store)
+    manifests.create_branch(store, "try", point, LAYERS)
+    manifests.create_snapshot(store, "mark", point)
+    other = Point(point.branch_id, Lsn(0x2000))
+    with pytest.raises(Conflict) as branch:
+        manifests.create_branch(store, "try", other, LAYERS)
+    with pytest.raises(Conflict) as snapshot:
+        manifests.create_snapshot(store, "mark", other)
+    for caught in (branch, snapshot):
+        assert f'branch "main" at {point.lsn}' in caught.value.detail
+
+
 def test_a_snapshot_is_made_once_and_repeat_is_success(store: MemoryStore) -> None:
     point = main_point(store)
     made, is_new = manifests.create_snapshot(store, "mark", point)
