@@ -50,6 +50,7 @@ DEFAULTS: dict[str, str] = {
 _SAFETY = "A compute's crash safety rests on it."
 _OURS = "neon-compose sets it."
 _REPLICATION = "Durability and replication are set by neon-compose."
+_SAFEKEEPERS = "Each safekeeper takes one of the ten there are, and a pg without them never opens."
 _RECOVERY = "Recovery is driven by neon-compose."
 
 PINNED: dict[str, str] = {
@@ -85,6 +86,8 @@ FORBIDDEN: dict[str, str] = {
     "archive_mode": _REPLICATION,
     "archive_command": _REPLICATION,
     "archive_library": _REPLICATION,
+    "max_wal_senders": _SAFEKEEPERS,
+    "max_replication_slots": _SAFEKEEPERS,
     "primary_conninfo": _REPLICATION,
     "primary_slot_name": _REPLICATION,
     "max_logical_replication_workers": "Subscriptions don't run in branches.",

@@ -35,6 +35,7 @@ def test_values_become_text_as_postgres_writes_it() -> None:
     [
         ({"shared_bufers": "1GB"}, '"shared_bufers" does not exist', '"shared_buffers"'),
         ({"fsync": "off"}, '"fsync" can\'t be changed', "crash safety"),
+        ({"max_wal_senders": 0}, '"max_wal_senders" can\'t be changed', "safekeeper"),
         ({"port": 1}, '"port" can\'t be changed', "own option"),
         ({"recovery_target_xid": "1"}, "can't be changed", "Recovery"),
         ({"neon.branch": "x"}, "can't be changed", "ours"),
