@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from neon_compose import wait
 from neon_compose.errors import NeonError, TimedOut, Unavailable
@@ -33,6 +34,7 @@ _START_S = 60.0
 _RECOVERY_S = 1800.0  # a start that replays WAL first
 _STOP_S = 300.0  # the last checkpoint writes all dirty buffers
 _REAP_S = 10.0
+_CONNECT_S = 10
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
 
@@ -185,14 +187,7 @@ class Cluster:
     def execute(self, database: str, sql: str) -> list[tuple[object, ...]]:
         """Run one statement as `ADMIN`, outside a transaction; its rows if it has any."""
         try:
-            with psycopg.connect(
-                host=str(self._home),
-                port=PORT,
-                user=ADMIN,
-                dbname=database,
-                autocommit=True,
-                options=self._options,
-            ) as session:
+            with self._connect(database) as session:
                 cursor = session.execute(sql.encode())
                 return list(cursor.fetchall()) if cursor.description else []
         except psycopg.Error as error:
@@ -201,6 +196,10 @@ class Cluster:
                 detail=f"{str(error).strip()}\n{self.last_words()}".strip(),
                 code="scratch_sql",
             ) from error
+
+    def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        where = make_conninfo(host=str(self._home), port=PORT, user=ADMIN, dbname=database)
+        return psycopg.connect(where, options=self._options, connect_timeout=_CONNECT_S, autocommit=True)
 
     def run(
         self, program: str, args: Sequence[str], *, watch: WatchPid = ignore, stdin: IO[bytes] | None = None
@@ -263,7 +262,7 @@ class Cluster:
     def _await_ready(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
         def ready() -> bool:
             try:
-                psycopg.connect(host=str(self._home), port=PORT, user=ADMIN, dbname="postgres").close()
+                self._connect("postgres").close()
             except psycopg.OperationalError:
                 return False
             return True

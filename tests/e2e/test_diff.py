@@ -57,6 +57,10 @@ def test_a_diff_tells_ddl_and_pages_and_leaves_nothing_even_if_it_is_killed(shop
         "update orders set total = 0 where id = 1",
         "create table late as select 1 as id",
         "drop table gone",
+        # Where nobody is to run what a user wrote: in the servers of a diff.
+        """create function keep_out() returns event_trigger language plpgsql as
+           $$begin if current_setting('autovacuum') = 'off' then raise 'out'; end if; end$$""",
+        "create event trigger ev on login execute function keep_out()",
     ):
         shop.sql("work", statement)
     shop.cli("snapshot", "create", "after", "--from", "diffs/work")
