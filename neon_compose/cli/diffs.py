@@ -57,8 +57,6 @@ def _database(one: Document, diff: Document, *, coloured: bool) -> str:
             return f'database "{one["name"]}" is only at {_moment(diff["after"])}'
         case "removed":
             return f'database "{one["name"]}" is only at {_moment(diff["before"])}'
-    if one["note"]:
-        return f'database "{one["name"]}": {one["note"]}'
     lines = one["ddl"].splitlines()
     return "\n".join(_coloured(lines) if coloured else lines)
 

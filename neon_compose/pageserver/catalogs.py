@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Identifier, Literal
 
 from neon_compose.layer.compare import Relation
 
@@ -18,8 +18,8 @@ Execute = Callable[[str, str], list[tuple[object, ...]]]  # in a database, a sta
 
 # A limit of -2 is that of a database whose drop was cut off. template0 is as initdb made it.
 _DATABASES = """
-SELECT datname::text, oid::int8, datallowconn AND datconnlimit <> -2
-FROM pg_database WHERE datname <> 'template0' ORDER BY 1"""
+SELECT datname::text, oid::int8, datallowconn
+FROM pg_database WHERE datname <> 'template0' AND datconnlimit <> -2 ORDER BY 1"""
 
 _PREPARED = "SELECT database::text, gid FROM pg_prepared_xacts"
 
@@ -44,7 +44,6 @@ ORDER BY 1, 3"""
 class Database:
     name: str
     oid: int
-    connectable: bool
 
 
 @dataclass
@@ -57,8 +56,14 @@ class Table:
 
 
 def databases(execute: Execute) -> list[Database]:
-    rows = cast("list[tuple[str, int, bool]]", execute("postgres", _DATABASES))
-    return [Database(*row) for row in rows]
+    """All there are; those that let nobody in do so from now on, which only this server knows."""
+    found = []
+    for name, oid, is_open in cast("list[tuple[str, int, bool]]", execute("postgres", _DATABASES)):
+        found.append(Database(name, oid))
+        if not is_open:
+            allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(Identifier(name))
+            execute("postgres", allow.as_string(None))
+    return found
 
 
 def tables(execute: Execute, database: Database) -> dict[str, Table]:
@@ -71,9 +76,7 @@ def tables(execute: Execute, database: Database) -> dict[str, Table]:
     return found
 
 
-def end_prepared(execute: Execute, among: list[Database]) -> None:
+def end_prepared(execute: Execute) -> None:
     """Roll back prepared transactions: nobody could read what they have locked."""
-    connectable = {one.name for one in among if one.connectable}
     for database, gid in cast("list[tuple[str, str]]", execute("postgres", _PREPARED)):
-        if database in connectable:
-            execute(database, SQL("ROLLBACK PREPARED {}").format(Literal(gid)).as_string(None))
+        execute(database, SQL("ROLLBACK PREPARED {}").format(Literal(gid)).as_string(None))

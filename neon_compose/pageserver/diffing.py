@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -50,11 +50,10 @@ class Side:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One database at one moment. `ddl` is None if it can't be connected to."""
+    """One database at one moment."""
 
-    database: Database
-    ddl: Path | None = None
-    tables: Mapping[str, Table] = field(default_factory=dict)
+    ddl: Path
+    tables: Mapping[str, Table]
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,15 @@ class Differ:
         with job.step(f"open {shown}"):
             with self._visits.at(start, cluster, folder, job.check) as server:
                 found = databases(server.execute)
-                end_prepared(server.execute, found)
+                end_prepared(server.execute)
                 seen = {one.name: _see(server, one, folder / f"{one.oid}.sql", job.check) for one in found}
             return _Visited(shown, cluster, self._visits.content(start, folder, sums), seen)
 
 
 def _see(server: VisitedPostgres, database: Database, ddl: Path, check: Callable[[], None]) -> _Seen:
-    if not database.connectable:
-        return _Seen(database)
     name = make_conninfo(dbname=database.name)  # a bare name that looks like a connection string is one
     server.run("pg_dump", [*_DUMP, f"--file={ddl}", f"--dbname={name}"], watch=lambda _: check())
-    return _Seen(database, ddl, tables(server.execute, database))
+    return _Seen(ddl, tables(server.execute, database))
 
 
 @dataclass(frozen=True)
@@ -162,13 +159,10 @@ class _Comparison:
                 yield DatabaseDiff(name=name, change=Change.ADDED)
             else:
                 found = self._database(name, old[name], new[name])
-                if found.ddl or found.tables or found.note:
+                if found.ddl or found.tables:
                     yield found
 
     def _database(self, name: str, old: _Seen, new: _Seen) -> DatabaseDiff:
-        if old.ddl is None or new.ddl is None:
-            note = "not compared: it allows no connections"
-            return DatabaseDiff(name=name, change=Change.CHANGED, note=note)
         return DatabaseDiff(
             name=name,
             change=Change.CHANGED,

@@ -40,14 +40,12 @@ class TableDiff(_Answer):
 
 class DatabaseDiff(_Answer):
     """A database that differs. `ddl` is a unified diff of what `pg_dump --schema-only` says of it; `tables`
-    are those that differ. Of one that only one moment has, or that can't be read (`note`), there is neither.
-    """
+    are those that differ. Of one that only one moment has there is neither."""
 
     name: str
     change: Change
     ddl: str = ""
     tables: list[TableDiff] = Field(default_factory=list)
-    note: str | None = None
 
 
 class DiffMoment(_Answer):

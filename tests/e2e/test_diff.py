@@ -35,8 +35,7 @@ def shop(shared: Stack) -> Iterator[Stack]:
 
 
 def tables(found: dict[str, Any]) -> dict[str, Any]:
-    (database,) = found["databases"]
-    return {one["name"]: one for one in database["tables"]}
+    return {one["name"]: one for one in found["databases"][-1]["tables"]}
 
 
 def pages(stack: Stack, table: str) -> int:
@@ -57,6 +56,7 @@ def test_a_diff_tells_ddl_and_pages_and_leaves_nothing_even_if_it_is_killed(shop
         "update orders set total = 0 where id = 1",
         "create table late as select 1 as id",
         "drop table gone",
+        "create database closed allow_connections false",
         # Where nobody is to run what a user wrote: in the servers of a diff.
         """create function keep_out() returns event_trigger language plpgsql as
            $$begin if current_setting('autovacuum') = 'off' then raise 'out'; end if; end$$""",
@@ -67,7 +67,8 @@ def test_a_diff_tells_ddl_and_pages_and_leaves_nothing_even_if_it_is_killed(shop
     shop.sql("work", "vacuum full customers")
 
     found = shop.json("snapshot", "diff", "diffs/import", "after")
-    (database,) = found["databases"]
+    closed, database = found["databases"]
+    assert (closed["name"], closed["change"]) == ("closed", "added")
     lines = database["ddl"].splitlines()
     assert {"+    note text", "+CREATE TABLE public.late (", "-CREATE TABLE public.gone ("} <= {*lines}
     changed = {name: one["change"] for name, one in tables(found).items()}
@@ -79,7 +80,9 @@ def test_a_diff_tells_ddl_and_pages_and_leaves_nothing_even_if_it_is_killed(shop
     )  # the old row's page and the new one's
 
     assert shop.run("branch", "diff", "diffs/work@after", "work", "--exit-code").code == 1
-    rewritten = tables(shop.json("branch", "diff", "diffs/work@after", "work"))
+    later = shop.json("branch", "diff", "diffs/work@after", "work")
+    assert [one["name"] for one in later["databases"]] == ["postgres"]
+    rewritten = tables(later)
     assert rewritten["public.customers"]["change"] == "rewritten"
     assert rewritten["public.customers"]["pages"]["changed"] == pages(shop, "customers")
     assert shop.run("branch", "diff", "diffs/work@after", "diffs/work@after", "--exit-code").code == 0

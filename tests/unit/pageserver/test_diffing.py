@@ -138,18 +138,17 @@ def test_an_index_in_another_file_is_told_of_its_table(world: World) -> None:
     assert (one.change, one.pages.changed, one.index_pages.changed) == (Change.CHANGED, 0, 2)
 
 
-def test_databases_of_one_side_are_named_and_closed_ones_not_compared(world: World) -> None:
-    rows = [("a", 1, True), ("closed", 6, False), ("postgres", 5, True)]
-    found = diffed(world, {"databases": rows[:2]}, {"databases": rows[1:]}).databases
-    assert [(one.name, one.change, one.note) for one in found] == [
-        ("a", Change.REMOVED, None),
-        ("closed", Change.CHANGED, "not compared: it allows no connections"),
-        ("postgres", Change.ADDED, None),
-    ]
+def test_databases_of_one_side_are_named_and_closed_ones_opened(world: World) -> None:
+    rows = [("a", 1, True), ('clo"sed', 6, False), ("postgres", 5, True)]
+    differ, made = visits(world, {"databases": rows[:2]}, {"databases": rows[1:]})
+    found = differ.diff(BEFORE, AFTER, quiet_job()).databases
+    assert [(one.name, one.change) for one in found] == [("a", Change.REMOVED), ("postgres", Change.ADDED)]
+    opened = 'postgres: ALTER DATABASE "clo""sed" ALLOW_CONNECTIONS true'
+    assert [one.done for one in made] == [["start", opened, "stop"]] * 2
 
 
 def test_what_prepared_transactions_have_locked_is_let_go(world: World) -> None:
-    differ, made = visits(world, {"prepared": [("postgres", "o'ne"), ("closed", "two")]}, {})
+    differ, made = visits(world, {"prepared": [("postgres", "o'ne")]}, {})
     differ.diff(BEFORE, AFTER, quiet_job())
     assert made[0].done == ["start", "postgres: ROLLBACK PREPARED 'o''ne'", "stop"]
 
