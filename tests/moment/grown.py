@@ -52,7 +52,7 @@ class Wal:
         return self.upto(manifest, self.upto_lsn)
 
     def end(self, manifest: Manifest) -> Lsn:
-        return self.upto(manifest, self.upto_lsn).end
+        return self.committed(manifest).end
 
     def upto(self, manifest: Manifest, end: Lsn) -> Committed:
         redo = self.tips.get(manifest.layers).control.redo
