@@ -334,8 +334,8 @@ def run(
 def run_server(
     command: Sequence[str], said: Path, *, watch: Watch, env: Mapping[str, str], cwd: Path
 ) -> None:
-    """Run a server that ends by itself, as one that is told where recovery stops, in whatever time nothing
-    else of this container wants. Raises `ProgramFailed`; what `watch` raises ends it and all its children."""
+    """Run a server that ends by itself, as one that is told where recovery stops; it gives way. Raises
+    `ProgramFailed`; what `watch` raises ends it and all its children."""
     with said.open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -357,13 +357,13 @@ def run_server(
 
 
 def _give_way(process: subprocess.Popen[bytes]) -> None:
-    """Have it, and what it starts, run when nothing else of this container would. Against other containers it
-    has its container's share, so it can't starve.
+    """Have it, and what it starts, take the CPU from nobody that has it. It keeps its share: an idle process
+    could starve on a busy machine, though somebody may wait for it.
 
     From outside: a program that sets this and becomes the server would use up what is preloaded for that one.
     """
     with suppress(OSError):  # it has ended, or the engine's rules for system calls forbid it
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _watched(process: subprocess.Popen[bytes], watch: WatchPid) -> int:
