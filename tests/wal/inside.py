@@ -15,11 +15,11 @@ import traceback
 from pathlib import Path
 
 from neon_compose import wait
-from tests.wal import receiver_cases, safekeeper_cases, walk_cases
+from tests.wal import clock_cases, receiver_cases, safekeeper_cases, walk_cases
 from tests.wal.place import Place
 from tests.wal.server import Template
 
-CASES = [*receiver_cases.CASES, *walk_cases.CASES, *safekeeper_cases.CASES]
+CASES = [*receiver_cases.CASES, *walk_cases.CASES, *clock_cases.CASES, *safekeeper_cases.CASES]
 
 
 def main(home: Path, small: Path, rounds: int, seed: int, names: list[str]) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,7 @@ class Server:
         shutil.copytree(template.pgdata, self.pgdata)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, **settings: str) -> None:
+    def start(self, env: Mapping[str, str] | None = None, **settings: str) -> None:
         asked = {**_SETTINGS, "unix_socket_directories": str(self.home), **settings}
         options = [word for name, value in asked.items() for word in ("-c", f"{name}={value}")]
         with (self.home / "log").open("ab") as log:
@@ -104,6 +104,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=env,
             )
 
         def ready() -> bool:
