@@ -36,7 +36,7 @@ from neon_compose.pageserver.wal import BranchWal, Committed
 _log = log.get(__name__)
 
 _REST_S = 10.0  # without a commit, then the begun segment is archived
-_RETRY_S = 60.0
+_RETRY_S = 15.0
 _STRIDE = 64 << 20  # bytes of WAL that are fetched at once
 
 Resting = Callable[[Writer | None], AbstractContextManager[bool]]  # Computes.resting
