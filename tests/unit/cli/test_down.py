@@ -79,7 +79,7 @@ def test_it_removes_containers_and_networks_of_its_own_stack_only(down: Down, ma
 def test_with_the_controller_dead_the_order_is_kept_all_the_same(down: Down, machine: Machine) -> None:
     machine.engine.end("neon_controller")
     assert down("down").code == 0
-    order = ["neon_pg_main", "neon_safekeeper_1", "neon_storage_main", "neon_minio", "neon_pod_0"]
+    order = ["neon_pg_main", "neon_storage_main", "neon_safekeeper_1", "neon_minio", "neon_pod_0"]
     assert names(machine, "stop ") == order
     assert names(machine, "remove container") == [*order, "neon_controller"]
 

@@ -356,8 +356,8 @@ def test_the_stack_is_stopped_in_order() -> None:
     )
     assert [(name, shown(stage)) for name, stage in plan.plan_stop_all(seen)] == [
         ("computes", ["stop container t_pg_a"]),
-        ("safekeepers", ["stop container t_safekeeper_1", "stop container t_safekeeper_2"]),
         ("pageservers", ["stop container t_storage_shop"]),
+        ("safekeepers", ["stop container t_safekeeper_1", "stop container t_safekeeper_2"]),
         ("minio", ["stop container t_minio"]),
         ("pods", ["stop container t_pod_0"]),
     ]

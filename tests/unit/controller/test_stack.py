@@ -154,7 +154,7 @@ def test_stopping_is_in_order_and_keeps_what_is_wanted(bare: Fixture) -> None:
     stack.stop(bare.site, seen.append)
     order = [step.name.removeprefix("stop container ") for step in seen if "container" in step.name]
     kinds = list(dict.fromkeys(name.split("_")[1] for name in order))
-    assert kinds == ["pg", "safekeeper", "storage", "pod"]
+    assert kinds == ["pg", "storage", "safekeeper", "pod"]
     assert all(doc.wanted is Wanted.RUNNING for doc in bare.site.documents.read().pgs.values())
     with pytest.raises(Unavailable, match="stopped"):
         pgs.put(bare.site, PgIn(name="x", storage_name="main"))
