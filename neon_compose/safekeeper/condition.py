@@ -91,4 +91,8 @@ def _disk_full(said: str) -> DiskFull:
     )
 
 
-_REFUSALS = {"other_primary": Condition.REFUSED, "wal_gone": Condition.WAL_GONE}
+_REFUSALS = {
+    "other_primary": Condition.REFUSED,
+    "primary_behind": Condition.REFUSED,
+    "wal_gone": Condition.WAL_GONE,
+}

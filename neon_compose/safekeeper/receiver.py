@@ -8,6 +8,10 @@ primary may be another's next moment. So a session asks the server for its branc
 slot that the receiver names bears both, and is made only over that session. A server that took the address
 since has no such slot, and pg_receivewal ends. `--create-slot` would undo this.
 
+A server may be of the right term and yet have less than was received from it: its own disk lost WAL, and its
+recovery ended there. It would write other WAL over what was acknowledged. A primary sends only what it has
+synced, so one that has flushed less than lies here is refused; a new term goes on from what is here.
+
 What may be acknowledged: pg_receivewal --synchronous syncs the segment before it says "flushed", and what it
 said is what `flushed` gives: the primary's own record of it, read over that same session. Of a receiver
 that has ended nothing is asked: `Segments.settle`, then the walk, say what is there.
@@ -52,6 +56,7 @@ _IDENTITY = """
 SELECT current_setting('neon.branch', true), current_setting('neon.term', true), pg_is_in_recovery(),
        (SELECT timeline_id FROM pg_control_checkpoint()),
        (SELECT bytes_per_wal_segment FROM pg_control_init())"""
+_WROTE = "SELECT pg_current_wal_flush_lsn()"
 _AWAITED = "SELECT current_setting('synchronous_standby_names') <> ''"
 _SLOT = "SELECT slot_type = 'physical', wal_status FROM pg_replication_slots WHERE slot_name = %s"
 _MAKE_SLOT = "SELECT pg_create_physical_replication_slot(%s, immediately_reserve => true)"
@@ -210,10 +215,11 @@ class Receiver:
 
     def _receive(self) -> None:
         """One life of pg_receivewal; raises what it ended with."""
-        self._prepare()
+        here = self._prepare()
         name = self._subject.name
         with _connect(self._primary, name) as session:
             self._verify(session)
+            self._refuse_less(session, here)
             _ensure_slot(session, name)
             self._wanted.wait()  # what is expected comes to be wanted, or is ended
             process = self._spawn()
@@ -231,16 +237,31 @@ class Receiver:
         if process is not None and not self._ending.is_set():
             raise Ended(tail(self._said) or f"It exited with {process.returncode}.")
 
-    def _prepare(self) -> None:
-        """Make the folder one that pg_receivewal goes on from where it should."""
+    def _prepare(self) -> Lsn:
+        """Make the folder one that pg_receivewal goes on from where it should; up to where it holds WAL."""
         with self._mutex:
             if self._ending.is_set():
-                return
+                return Lsn(0)
             if self._ran:
                 self._segments.settle()
                 self._ran = False
-            if self._segments.held() is None:
-                raise Conflict(f'"{self._segments.folder.path}" was not seeded', code="not_seeded")
+            held, folder = self._segments.held(), self._segments.folder
+            if held is None:
+                raise Conflict(f'"{folder.path}" was not seeded', code="not_seeded")
+            return folder.last_byte(held.whole, folder.number(held.limit) - 1)
+
+    def _refuse_less(self, session: psycopg.Connection[tuple[object, ...]], here: Lsn) -> None:
+        row = session.execute(_WROTE).fetchone()
+        assert row is not None
+        wrote = Lsn.parse(str(row[0]))
+        if wrote < here:
+            raise Conflict(
+                f"{self._primary.host}:{self._primary.port} has less WAL than was received from it",
+                detail=f"It ends at {wrote}, {here} is here: its own disk has lost some.",
+                hint="Give its data directory up, which is then made again from what is here: "
+                "neon-compose doctor --discard-cache PG",
+                code="primary_behind",
+            )
 
     def _verify(self, session: psycopg.Connection[tuple[object, ...]]) -> None:
         row = session.execute(_IDENTITY).fetchone()

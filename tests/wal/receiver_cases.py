@@ -252,6 +252,33 @@ def a_receiver_refuses_another_branch_or_term(place: Place) -> None:
     server.kill()
 
 
+def a_primary_that_lost_wal_does_not_come_over_what_was_received(place: Place) -> None:
+    server, segments = place.server(), place.template.seeded(place.home / "wal")
+    server.start_primary(standbys=STANDBY)
+    with receiving(segments, server):
+        server.sql(INSERT.format(1, 10))
+    server.kill()
+    shutil.copytree(server.pgdata, place.home / "old")
+    server.start_primary(standbys=STANDBY)
+    with receiving(segments, server) as receiver:
+        server.sql(INSERT.format(11, 20))
+        await_flushed(receiver, server.lsn())
+    server.kill()
+    shutil.rmtree(server.pgdata)
+    (place.home / "old").rename(server.pgdata)
+    received = {path.name: path.read_bytes() for path in segments.folder.path.glob("0*")}
+    server.start_primary(standbys="")  # nobody waits for it here, as it is behind
+    receiver = Receiver(V17, segments, SUBJECT, server.primary, place.home / "said")
+    receiver.start()
+    await_condition(receiver, Condition.REFUSED)
+    assert "less WAL" in (receiver.state.trouble.message if receiver.state.trouble else "")
+    receiver.stop()
+    assert {path.name: path.read_bytes() for path in segments.folder.path.glob("0*")} == received
+    server.kill()
+    found = rows_replayed(place.template, segments, end_of(place, segments), place.home / "replay")
+    assert found == set(range(1, 21)), found
+
+
 def a_server_that_took_the_address_since_is_not_received_from(place: Place) -> None:
     """pg_receivewal, started after the verification, meets a server without this term's slot."""
     server, segments = place.server(), place.template.seeded(place.home / "wal")
@@ -355,6 +382,7 @@ CASES = [
     every_acknowledged_row_outlives_kills_of_receiver_and_primary,
     a_stale_tail_after_the_start_of_a_term_is_not_replayed,
     a_receiver_refuses_another_branch_or_term,
+    a_primary_that_lost_wal_does_not_come_over_what_was_received,
     a_server_that_took_the_address_since_is_not_received_from,
     a_full_disk_stops_acknowledgements_until_there_is_room,
     a_receiver_dies_with_its_supervisor,
