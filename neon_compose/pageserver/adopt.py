@@ -19,7 +19,8 @@ from neon_compose.errors import Invalid, NeonError, Unavailable
 from neon_compose.pageserver.jobs import Job
 from neon_compose.pageserver.restore import DEFAULT_DATABASE
 from neon_compose.postgres.control import ControlFile
-from neon_compose.postgres.server import ProgramFailed, ScratchPostgres
+from neon_compose.postgres.programs import ProgramFailed
+from neon_compose.postgres.server import ScratchPostgres
 from neon_compose.postgres.versions import WAL_SEGMENT_MB
 
 QUIET: dict[str, str] = {

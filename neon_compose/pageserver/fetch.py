@@ -27,7 +27,7 @@ from neon_compose.model.origin import Server
 from neon_compose.pageserver import source
 from neon_compose.pageserver.folders import take_folder
 from neon_compose.pageserver.source import Found
-from neon_compose.postgres.server import ProgramFailed, run
+from neon_compose.postgres.programs import ProgramFailed, run
 from neon_compose.postgres.versions import Version, version
 from neon_compose.wire import ndjson
 from neon_compose.wire.fetching import DATA, DUMP, REPORT, REQUEST, SPACES, FetchReport, FetchRequest, Via

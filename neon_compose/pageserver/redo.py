@@ -33,7 +33,7 @@ from neon_compose.model.lsn import Lsn
 from neon_compose.postgres import conf
 from neon_compose.postgres.control import ControlFile
 from neon_compose.postgres.cut import Cut
-from neon_compose.postgres.server import ProgramFailed, run_server
+from neon_compose.postgres.programs import ProgramFailed, run_server
 from neon_compose.postgres.versions import Version
 
 _ENDED_EARLY = "recovery ended before configured recovery target was reached"

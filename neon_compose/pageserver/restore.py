@@ -21,7 +21,8 @@ from neon_compose.errors import Invalid, NeonError
 from neon_compose.pageserver import script
 from neon_compose.pageserver.dump import Dump, Format
 from neon_compose.pageserver.jobs import Job
-from neon_compose.postgres.server import ProgramFailed, ScratchPostgres
+from neon_compose.postgres.programs import ProgramFailed
+from neon_compose.postgres.server import ScratchPostgres
 
 DEFAULT_DATABASE = "postgres"
 

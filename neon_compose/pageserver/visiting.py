@@ -29,7 +29,7 @@ from neon_compose.objectstore.store import ObjectStore
 from neon_compose.pageserver.moments import Start
 from neon_compose.postgres import conf
 from neon_compose.postgres.cut import Cut
-from neon_compose.postgres.server import Watch, WatchPid, ignore
+from neon_compose.postgres.programs import Watch, WatchPid, ignore
 
 SETTINGS: dict[str, str] = {
     **conf.DEFAULTS,

@@ -1,10 +1,9 @@
-"""A private Postgres over a scratch data directory, and the programs that work on it.
+"""A private Postgres over a scratch data directory.
 
-Owns: `run` (one program to its end, watched), and `Cluster` (initdb, start, stop, SQL over its socket).
-Does not do: computes (they run in containers of their own) and anything durable: initdb doesn't sync.
+Owns: `Cluster` (initdb, start, stop, SQL over its socket). Does not do: computes (they run in containers of
+their own) and anything durable: initdb doesn't sync.
 
-Invariant: no process outlives the call or context that started it. `watch` is called about every 50 ms
-while something runs; what it raises (a cancelled request, say) kills the process group and is passed on.
+Invariant: no process outlives the call or context that started it (programs.py).
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -22,21 +21,18 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from neon_compose import wait
-from neon_compose.errors import NeonError, TimedOut, Unavailable
+from neon_compose.errors import TimedOut, Unavailable
 from neon_compose.postgres import conf
+from neon_compose.postgres.programs import Watch, WatchPid, ignore, quit_server, run, tail
 from neon_compose.postgres.versions import WAL_SEGMENT_MB, Version
 
 ADMIN = "neon_admin"
 PORT = 5432  # names the socket file; the scratch server has no TCP port
 
-_WATCH_S = 0.05
 _START_S = 60.0
 _RECOVERY_S = 1800.0  # a start that replays WAL first
 _STOP_S = 300.0  # the last checkpoint writes all dirty buffers
-_REAP_S = 10.0
 _CONNECT_S = 10
-_TAIL_BYTES = 4000
-_TAIL_LINES = 20
 
 # What a data directory brings along that is its server's, not its data's.
 _FOREIGN = (
@@ -54,25 +50,6 @@ SET password_encryption = 'scram-sha-256';
 ALTER ROLE {admin} PASSWORD '{password}';
 CREATE DATABASE postgres;
 """
-
-Watch = Callable[[], None]
-WatchPid = Callable[[int], None]
-
-
-def ignore(_pid: int) -> None:
-    """A watch that watches nothing."""
-
-
-class ProgramFailed(NeonError):
-    """A program ended with an error; `last_lines` is the end of what it said."""
-
-    kind, status, exit_code = "bug", 500, 70
-
-    def __init__(self, program: str, returncode: int, last_lines: str) -> None:
-        super().__init__(f"{program} failed", detail=last_lines or f"It exited with {returncode}.")
-        self.program = program
-        self.returncode = returncode
-        self.last_lines = last_lines
 
 
 class ScratchPostgres(Protocol):
@@ -180,7 +157,7 @@ class Cluster:
             self._await_ready(process, watch)
             yield
         except BaseException:
-            _quit_server(process)
+            quit_server(process)
             raise
         self._stop(process)
 
@@ -281,7 +258,7 @@ class Cluster:
         try:
             returncode = process.wait(_STOP_S)
         except subprocess.TimeoutExpired as error:
-            _quit_server(process)
+            quit_server(process)
             raise TimedOut(
                 "timed out waiting for the scratch server to stop", detail=self.last_words()
             ) from error
@@ -299,111 +276,3 @@ class Cluster:
         said = self._home / "program.log"
         said.write_bytes(b"")
         return run(command, said, watch=watch, stdin=stdin, env=env, cwd=self._home)
-
-
-def run(
-    command: Sequence[str],
-    said: Path,
-    *,
-    watch: WatchPid,
-    stdin: IO[bytes] | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> str:
-    """Run a program to its end, its output in the file `said`; the output's tail. Raises `ProgramFailed`."""
-    with said.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=stdin or subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
-    try:
-        returncode = _watched(process, watch)
-    except BaseException:
-        _kill_group(process)
-        raise
-    if returncode:
-        raise ProgramFailed(Path(command[0]).name, returncode, tail(said))
-    return tail(said)
-
-
-def run_server(
-    command: Sequence[str], said: Path, *, watch: Watch, env: Mapping[str, str], cwd: Path
-) -> None:
-    """Run a server that ends by itself, as one that is told where recovery stops; it gives way. Raises
-    `ProgramFailed`; what `watch` raises ends it and all its children."""
-    with said.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
-    _give_way(process)
-    try:
-        returncode = _watched(process, lambda _: watch())
-    except BaseException:
-        _quit_server(process)
-        raise
-    if returncode:
-        raise ProgramFailed(Path(command[0]).name, returncode, tail(said))
-
-
-def _give_way(process: subprocess.Popen[bytes]) -> None:
-    """Have it, and what it starts, take the CPU from nobody that has it. It keeps its share: an idle process
-    could starve on a busy machine, though somebody may wait for it.
-
-    From outside: a program that sets this and becomes the server would use up what is preloaded for that one.
-    """
-    with suppress(OSError):  # it has ended, or the engine's rules for system calls forbid it
-        os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _watched(process: subprocess.Popen[bytes], watch: WatchPid) -> int:
-    while True:
-        try:
-            return process.wait(_WATCH_S)
-        except subprocess.TimeoutExpired:
-            watch(process.pid)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process we started in its own session, and all its children, and reap it.
-
-    Reaping comes last, so the group id can't have gone to somebody else.
-    """
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(_REAP_S)
-
-
-def _quit_server(process: subprocess.Popen[bytes]) -> None:
-    """End a server without a checkpoint, its children first.
-
-    Each child of a postmaster leads a group of its own, so a SIGKILL to the postmaster's would leave them
-    writing into a folder that is about to be removed. On SIGQUIT the postmaster ends and reaps them all,
-    by SIGKILL after 5 s.
-    """
-    process.send_signal(signal.SIGQUIT)
-    try:
-        process.wait(_REAP_S)
-    except subprocess.TimeoutExpired:
-        _kill_group(process)
-
-
-def tail(path: Path) -> str:
-    """The last lines of a log file; empty if there is none."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            text = log.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-_TAIL_LINES:])

@@ -35,8 +35,8 @@ import psycopg
 from neon_compose import log, wait
 from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
+from neon_compose.postgres.programs import tail
 from neon_compose.postgres.refusals import DATABASE, is_locked_out
-from neon_compose.postgres.server import tail
 from neon_compose.postgres.versions import Version
 from neon_compose.safekeeper.condition import Condition, Ended, State, state_after
 from neon_compose.safekeeper.segments import Segments

@@ -14,7 +14,7 @@ from neon_compose.objectstore.local import LocalStore
 from neon_compose.pageserver.birth import Birth
 from neon_compose.pageserver.jobs import Job
 from neon_compose.postgres.control import ControlFile
-from neon_compose.postgres.server import Watch, WatchPid, ignore
+from neon_compose.postgres.programs import Watch, WatchPid, ignore
 from neon_compose.wire import ndjson
 from tests.unit.layer.pgdata import make_pgdata, page
 

@@ -10,7 +10,7 @@ import pytest
 from neon_compose.errors import Invalid
 from neon_compose.pageserver.dump import Dump, Format
 from neon_compose.pageserver.restore import check_versions, refused, restore
-from neon_compose.postgres.server import ProgramFailed
+from neon_compose.postgres.programs import ProgramFailed
 from tests.unit.pageserver.scratch import FakeScratch, quiet_job
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from neon_compose import wait
 from neon_compose.errors import Unavailable
-from neon_compose.postgres.server import Cluster, ProgramFailed, ignore, run, tail
+from neon_compose.postgres.programs import ProgramFailed, ignore, run, tail
+from neon_compose.postgres.server import Cluster
 from neon_compose.postgres.versions import Version
 
 
