@@ -235,12 +235,16 @@ class FakePageserver:
             expires=store.expires.get(name),
         )
 
-    def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch:
+    def mark_branch(
+        self, name: str, mark: Mark, expires: datetime | None = None, *, accept_loss: bool = False
+    ) -> Branch:
         with self._change(f"{mark} branch {name}"), self._mutex:
             store = self._store
             if name not in store.branches:
                 raise NotFound(f'branch "{name}" does not exist', code="no_such_branch")
             match mark:
+                case Mark.RECOVER if not accept_loss:
+                    raise Conflict(f'branch "{name}" can go on at 0/0 only', code="not_confirmed")
                 case Mark.PROTECT:
                     store.protected.add(name)
                 case Mark.UNPROTECT:

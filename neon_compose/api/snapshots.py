@@ -12,6 +12,7 @@ from neon_compose.api.streams import NDJSON
 from neon_compose.api.upload import UploadResponse
 from neon_compose.controller import diffs, snapshots
 from neon_compose.controller.steps import Plan
+from neon_compose.model.source import parse_source
 from neon_compose.wire.rest import PlanOut, SnapshotAction, SnapshotIn, SnapshotOut
 
 router = APIRouter(tags=["snapshots"])
@@ -68,6 +69,7 @@ def act_on_snapshot(
     """Diff: what was added, removed and changed from the snapshot to another moment of its storage. Nothing
     is changed by it, so there is no plan."""
     storage, name = checked_name(storage, "storage"), checked_name(snapshot, "snapshot")
+    parse_source(body.with_)
     if dry_run:
         return planned(Plan())
     return UploadResponse(lambda emit, _: diffs.of_snapshot(site, storage, name, body.with_, emit))

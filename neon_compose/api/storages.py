@@ -10,7 +10,7 @@ from neon_compose.api.deps import PLANNED, DryRun, Name, ServerTiming, SiteOf, c
 from neon_compose.api.problems import responses
 from neon_compose.api.streams import NDJSON
 from neon_compose.api.upload import UploadResponse
-from neon_compose.controller import branches, diffs, restores, storages, undeletes
+from neon_compose.controller import branches, diffs, marks, restores, storages, undeletes
 from neon_compose.controller.contents import Upload
 from neon_compose.controller.steps import Plan
 from neon_compose.model.states import StorageType
@@ -229,7 +229,9 @@ def act_on_branch(
     last deleted branch of the name. Or say what differs from it in another moment, as NDJSON."""
     storage, branch = checked_name(storage, "storage"), checked_name(branch, "branch")
     diffs.refuse_words_of_diff(body)
+    marks.refuse_loss(body)
     if body.action is BranchVerb.DIFF:
+        diffs.read(body)
         if dry_run:
             return planned(Plan())
         return UploadResponse(lambda emit, _: diffs.of_branch(site, storage, branch, body, emit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,9 @@ KeepOption = Annotated[
     ),
 ]
 
+AcceptLossOption = Annotated[
+    bool, typer.Option("--accept-loss", help="Give up what was committed since then.")
+]
 TtlOption = Annotated[
     str | None,
     typer.Option(
@@ -255,6 +259,19 @@ def unprotect(
 
 
 @app.command()
+def recover(
+    ctx: typer.Context,
+    name: PlaceArgument = None,
+    storage: StorageOption = None,
+    accept_loss: AcceptLossOption = False,
+    dry_run: DryRun = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have a branch whose safekeepers are lost for good go on from what the storage has of its WAL."""
+    _mark(of(ctx), name, storage, {"action": "recover", "accept_loss": accept_loss}, dry_run, output)
+
+
+@app.command()
 def expire(
     ctx: typer.Context,
     name: PlaceArgument = None,
@@ -276,7 +293,7 @@ def _mark(
     session: Session,
     name: str | None,
     storage: str | None,
-    body: dict[str, str | None],
+    body: Mapping[str, str | bool | None],
     dry_run: bool,
     output: Output,
 ) -> None:
@@ -287,7 +304,8 @@ def _mark(
         return
     end = f"expires at {done['expires']}" if done.get("expires") else "does not expire"
     said = "is protected" if done.get("protected") else "is not protected"
-    say(f'branch "{home}/{branch}" {end if body["action"] == "expire" else said}')
+    ends = {"expire": end, "recover": "goes on from what its storage has: start its pg"}
+    say(f'branch "{home}/{branch}" {ends.get(str(body["action"]), said)}')
     if output is Output.JSON:
         give(render.as_json(done))
 

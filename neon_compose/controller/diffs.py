@@ -11,7 +11,7 @@ from neon_compose.controller.site import Site
 from neon_compose.controller.snapshots import is_there
 from neon_compose.controller.sources import resolve
 from neon_compose.errors import Invalid, NotFound, Unavailable
-from neon_compose.model.moments import parse_moment, settled
+from neon_compose.model.moments import Settled, parse_moment, settled
 from neon_compose.model.names import Name
 from neon_compose.model.source import Source
 from neon_compose.wait import now
@@ -22,6 +22,15 @@ from neon_compose.wire.rest import BranchAction, BranchVerb
 
 def of_branch(site: Site, storage: str, name: str, action: BranchAction, emit: Emit) -> Diff:
     """Of the branch, `at` a moment or at its end, and of another source."""
+    moment, after = read(action)
+    before = Source(Name(storage), Name(name), moment)
+    snap = _look(site)
+    branches.start_of(snap, storage, name, None, branches.known(site, snap, storage, None))
+    return _diff(site, snap, storage, _side(before), _resolved(site, snap, storage, after), emit)
+
+
+def read(action: BranchAction) -> tuple[Settled | None, Source]:
+    """At which moment, and with what, a branch is to be compared. Raises `Invalid`."""
     if action.to is not None or action.keep is not None or action.ttl is not None:
         raise Invalid("a diff takes none of to, keep and ttl", hint="Leave them out.", code="bad_action")
     if action.with_ is None:
@@ -31,11 +40,7 @@ def of_branch(site: Site, storage: str, name: str, action: BranchAction, emit: E
             code="no_source",
         )
     moment = settled(parse_moment(action.at), now()) if action.at is not None else None
-    before = Source(Name(storage), Name(name), moment)
-    after = branches.settled_source(action.with_)
-    snap = _look(site)
-    branches.start_of(snap, storage, name, None, branches.known(site, snap, storage, None))
-    return _diff(site, snap, storage, _side(before), _resolved(site, snap, storage, after), emit)
+    return moment, branches.settled_source(action.with_)
 
 
 def of_snapshot(site: Site, storage: str, name: str, with_: str, emit: Emit) -> Diff:

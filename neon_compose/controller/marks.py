@@ -7,7 +7,7 @@ controller that dies in between leaves a branch that doesn't expire, and a repea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from neon_compose.controller import steps as do
@@ -19,7 +19,7 @@ from neon_compose.model.moments import Time
 from neon_compose.model.protection import protected
 from neon_compose.model.ttl import expiry
 from neon_compose.wire.pageserver import Branch, Mark
-from neon_compose.wire.rest import BranchAction
+from neon_compose.wire.rest import BranchAction, BranchVerb
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class MarkBranch(do.Step):
     branch: str
     mark: Mark
     expires: datetime | None = None
+    accept_loss: bool = False
 
     @property
     def target(self) -> str:
@@ -49,7 +50,13 @@ def of_action(storage: str, branch: str, action: BranchAction, now: datetime) ->
         )
     if mark is Mark.EXPIRE:
         return expiring(storage, branch, action.ttl, now) or _mark(storage, branch, mark, None)
-    return _mark(storage, branch, mark, None)
+    return replace(_mark(storage, branch, mark, None), accept_loss=action.accept_loss)
+
+
+def refuse_loss(action: BranchAction) -> None:
+    """For all other actions."""
+    if action.accept_loss and action.action is not BranchVerb.RECOVER:
+        raise Invalid(f"{action.action} loses nothing", hint='Leave "accept_loss" out.', code="bad_action")
 
 
 def expiring(storage: str, branch: str, ttl: str | None, now: datetime) -> MarkBranch | None:
@@ -76,7 +83,7 @@ def make(site: Site, mark: MarkBranch | None) -> None:
     """Under a lock on the branch, so that it isn't deleted or restored meanwhile."""
     if mark is not None:
         server = site.pageserver(site.snapshot(), mark.storage)
-        server.mark_branch(mark.branch, mark.mark, mark.expires)
+        server.mark_branch(mark.branch, mark.mark, mark.expires, accept_loss=mark.accept_loss)
 
 
 def refuse_protected(steps: Plan, branches: Mapping[str, Branch]) -> None:

@@ -45,6 +45,7 @@ from neon_compose.pageserver.moments import Moments, NoSafekeepers
 from neon_compose.pageserver.parts import Parts
 from neon_compose.pageserver.primaries import Primaries
 from neon_compose.pageserver.quorum import Quorum, Safekeeper
+from neon_compose.pageserver.recovering import Recovering
 from neon_compose.pageserver.redo import Redo
 from neon_compose.pageserver.redoing import WalToReplay
 from neon_compose.pageserver.restoring import Restoring
@@ -184,6 +185,7 @@ def make_service(
         claims=Claims(store, generations, branches, around.scan, boot),
         computes=computes,
         restoring=restoring,
+        recovering=Recovering(store, quorum, seeds, computes.resting),
         chronicle=Chronicle(moments, records),
         differ=differ,
         sizes=Sizes(store, computes.writer_own_bytes),

@@ -16,6 +16,7 @@ from neon_compose.pageserver.computes import Computes
 from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.diffing import Differ
 from neon_compose.pageserver.fetches import Fetches
+from neon_compose.pageserver.recovering import Recovering
 from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.restoring import Restoring
 from neon_compose.pageserver.sizes import Sizes
@@ -37,6 +38,7 @@ class Parts:
     sizes: Sizes
     known_settings: frozenset[str]
     restoring: Restoring
+    recovering: Recovering
     chronicle: Chronicle
     deleting: Deleting
     differ: Differ

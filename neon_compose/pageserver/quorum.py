@@ -25,7 +25,7 @@ from neon_compose import log
 from neon_compose.errors import Conflict, NeonError, NotFound, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
-from neon_compose.objectstore.documents import Manifest
+from neon_compose.objectstore.documents import Manifest, Sealed
 from neon_compose.objectstore.store import ObjectStore
 from neon_compose.terms import register as terms
 from neon_compose.terms.history import History, Log
@@ -118,11 +118,14 @@ class Quorum:
             manifest = manifests.read_manifest(self._store, branch_id)
             before = manifest.register
             register = before or terms.new_register(self.seats)
+            sealed = manifest.sealed
             if manifest.rests_at is not None and self._is_deserted(register):
-                register = terms.reseated(register, self.seats)
+                register = terms.reseated(register, self.seats, manifest.rests_at)
+                sealed = Sealed(register.claimed.term, manifest.rests_at)
             wanted = terms.claim(self._enrolled(manifest, register, seed))
             try:
-                return manifests.update_manifest(self._store, branch_id, _swapped(before, wanted, durable))
+                swapped = _swapped(before, wanted, durable, sealed)
+                return manifests.update_manifest(self._store, branch_id, swapped)
             except Conflict as conflict:
                 if conflict.code != "superseded":
                     raise
@@ -156,7 +159,8 @@ class Quorum:
             raise Unavailable(
                 f"{seated} of {len(register.seats)} safekeepers answer",
                 detail=f'Branch "{manifest.name}" needs {needed} of them before it can be written to.',
-                hint="Start those that are down: neon-compose status shows them.",
+                hint="Start those that are down: neon-compose status shows them. If their volumes are gone "
+                f"for good: neon-compose branch recover {manifest.name}",
                 code="no_majority",
             )
         return register
@@ -331,11 +335,13 @@ def _register(manifest: Manifest) -> Register:
     return manifest.register
 
 
-def _swapped(before: Register | None, after: Register, durable: bool) -> Callable[[Manifest], Manifest]:
+def _swapped(
+    before: Register | None, after: Register, durable: bool, sealed: Sealed | None
+) -> Callable[[Manifest], Manifest]:
     def change(manifest: Manifest) -> Manifest:
         if manifest.register != before:
             raise Conflict(f'branch "{manifest.name}" was started elsewhere meanwhile', code="superseded")
-        return replace(manifest, register=after, durable=durable)
+        return replace(manifest, register=after, durable=durable, sealed=sealed)
 
     return change
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from neon_compose import wait
-from neon_compose.errors import Conflict, NotFound
+from neon_compose.errors import Bug, Conflict, NotFound
 from neon_compose.model.moments import Settled
 from neon_compose.model.names import kept_name, parse_name
 from neon_compose.model.protection import protected
@@ -99,7 +98,7 @@ class Restoring:
                 case wire.Mark.EXPIRE:
                     return manifests.expire_branch(self.store, name, request.expires)
                 case _:
-                    assert_never(request.mark)
+                    raise Bug(f"{request.mark} is no mark of a manifest")
 
     def settle(self, name: str) -> None:
         """Finish or undo a restore of `name` that was cut off."""

@@ -300,7 +300,11 @@ class Service:
 
     def mark_branch(self, name: str, request: wire.MarkRequest) -> wire.Branch:
         self.storage()
-        marked = self._parts.restoring.mark(parse_name(name, "branch"), request)
+        parts = self._parts
+        parse_name(name, "branch")
+        if request.mark is wire.Mark.RECOVER:
+            return parts.branches.show(parts.recovering.recover(name, accept_loss=request.accept_loss))
+        marked = parts.restoring.mark(name, request)
         return self._parts.branches.show(marked)
 
     def delete_branch(self, name: str, *, now: bool = False) -> None:

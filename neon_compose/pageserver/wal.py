@@ -218,7 +218,8 @@ class BranchWal:
             raise Unavailable(
                 f'the WAL of branch "{manifest.name}" can\'t be read',
                 detail="Too few of its safekeepers answer, or their WAL is not the branch's.",
-                hint="neon-compose status shows them.",
+                hint="neon-compose status shows them. If their volumes are gone for good: "
+                f"neon-compose branch recover {manifest.name}",
                 code="no_majority",
             )
         return commit

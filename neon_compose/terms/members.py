@@ -219,7 +219,11 @@ def installed(member: Member, wanted: Member) -> Member | None:
     a log that doesn't, because it was cut off from others who have trimmed since or because it is of a term
     that was not decided, holds nothing that is needed. Promises stay, and whether it counts.
     """
-    if member.log.shared_with(wanted.history) >= wanted.flushed and member.history.starts:
+    terms = wanted.history.starts
+    if (
+        member.history.starts[: len(terms)] == terms
+        and member.log.shared_with(wanted.history) >= wanted.flushed
+    ):
         return None
     return replace(
         wanted,

@@ -140,19 +140,18 @@ def enrol(
     return replace(register, seats=seats), member
 
 
-def reseated(register: Register, seats: int) -> Register:
+def reseated(register: Register, seats: int, end: Lsn) -> Register:
     """With nobody in its seats, for a branch whose safekeepers are gone, or are to be more or fewer.
 
-    Only for one that is sealed: no compute of the decided term runs or will, so nobody is acknowledged
-    anything by those who sat here; and all that was is in the archive. Whoever is enrolled next is given the
-    decided history and its end, as if it had adopted it, so whichever k of them promise know all of it. What
-    one of the old members still has of the branch gives way to that (members.installed).
+    Only where no compute of a claimed term runs or will, so nobody is acknowledged anything by those who sat
+    here; and all that was, or that is to count, is in the archive up to `end`. A term begins there that no
+    compute writes under. Whoever is enrolled next is given its history and end, as if it had adopted it: so
+    whichever k of them promise a later term know all of it, and all of them count, whatever they were before.
+    What an old member still has of the branch gives way to that (members.installed).
     """
     empty: Seats = (None,) * seats
-    last = register.decided.history.last.term
-    return Register(
-        empty, Claim(max(register.claimed.term, last), empty), Decided(register.decided.history, empty)
-    )
+    term = max(register.claimed.term, register.decided.history.last.term) + 1
+    return Register(empty, Claim(term, empty), Decided(register.decided.history.then(term, end), empty))
 
 
 def claim(register: Register) -> Register:
@@ -176,7 +175,8 @@ def choose(claimed: Claim, answers: Iterable[Answer]) -> History:
         raise Unavailable(
             f"{len(given)} of {len(claimed.seats)} safekeepers promised term {claimed.term}",
             detail=f"A new primary needs {needed} that hold this branch's history.",
-            hint="Start the safekeepers that are down: neon-compose status shows them.",
+            hint="Start the safekeepers that are down: neon-compose status shows them. If their volumes are "
+            "gone for good: neon-compose branch recover",
             code="no_majority",
         )
     best = max(given.values(), key=_position).log

@@ -148,13 +148,16 @@ class Mark(StrEnum):
     PROTECT = "protect"
     UNPROTECT = "unprotect"
     EXPIRE = "expire"
+    RECOVER = "recover"
 
 
 class MarkRequest(_Request):
-    """What is to become of the branch; `expires` goes with `Mark.EXPIRE`, None is never."""
+    """What is to become of the branch; `expires` goes with `Mark.EXPIRE`, None is never, `accept_loss` with
+    `Mark.RECOVER`."""
 
     mark: Mark
     expires: datetime | None = None
+    accept_loss: bool = False
 
 
 class BranchSize(_Response):

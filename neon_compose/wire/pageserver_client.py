@@ -165,9 +165,11 @@ class PageserverClient(ComponentClient):
         body = RestoreRequest(moment=moment, keep=keep, check=check)
         return Restored.model_validate(self._call("POST", f"/v1/branches/{name}/restore", body, _FILES_S))
 
-    def mark_branch(self, name: str, mark: Mark, expires: datetime | None = None) -> Branch:
+    def mark_branch(
+        self, name: str, mark: Mark, expires: datetime | None = None, *, accept_loss: bool = False
+    ) -> Branch:
         """Protect it or not, or have it expire; repeat is success."""
-        body = MarkRequest(mark=mark, expires=expires)
+        body = MarkRequest(mark=mark, expires=expires, accept_loss=accept_loss)
         return Branch.model_validate(self._call("POST", f"/v1/branches/{name}/mark", body))
 
     def redo(self, name: str) -> Iterator[ndjson.Event]:

@@ -130,6 +130,7 @@ class BranchVerb(StrEnum):
     UNPROTECT = "unprotect"
     EXPIRE = "expire"
     UNDELETE = "undelete"
+    RECOVER = "recover"
     DIFF = "diff"
 
 
@@ -137,14 +138,16 @@ class BranchAction(_Request):
     """POST /storages/{s}/branches/{b}/actions. A restore goes `to` a moment, a reset to the parent's end;
     `keep` is the name of the branch that what it was becomes, by default `<name>-before-<time>`.
     It expires after `ttl`, or never; a protected one is not deleted, restored, reset or refreshed.
-    An undelete takes back the last deleted branch of the name, under another name if `as` says so. A diff is
-    of the branch `at` a moment, by default its end, and of what it is compared `with`; NDJSON back."""
+    An undelete takes back the last deleted branch of the name, under another name if `as` says so. Recovering
+    has one whose safekeepers are lost go on from what there is, if `accept_loss` says so. A diff is of the
+    branch `at` a moment, by default its end, and of what it is compared `with`; NDJSON back."""
 
     action: BranchVerb
     to: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
     keep: NameText | None = None
     as_: NameText | None = Field(default=None, validation_alias="as", serialization_alias="as")
     ttl: TtlText | None = None
+    accept_loss: bool = False
     with_: SourceText | None = Field(default=None, validation_alias="with", serialization_alias="with")
     at: Annotated[str, Field(json_schema_extra={"pattern": f"^({MOMENT})$"})] | None = None
 

@@ -24,6 +24,7 @@ from neon_compose.pageserver.chronicle import Chronicle
 from neon_compose.pageserver.deleting import Deleting
 from neon_compose.pageserver.fetches import Fetches
 from neon_compose.pageserver.parts import Parts
+from neon_compose.pageserver.recovering import Recovering
 from neon_compose.pageserver.redoing import RedoJobs
 from neon_compose.pageserver.service import Service
 from neon_compose.pageserver.sizes import Sizes
@@ -52,6 +53,7 @@ def service_of(world: World, redo: RedoJobs | None = None) -> Service:
             claims=world.claims,
             computes=world.computes,
             restoring=world.restoring,
+            recovering=Recovering(world.store, world.quorum, world.seeds, world.computes.resting),
             chronicle=Chronicle(world.moments, world.records),
             deleting=deleting_of(world, redo),
             differ=world.differ(),

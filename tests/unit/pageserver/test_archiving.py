@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from neon_compose.compute.layout import nobody_else
-from neon_compose.errors import Unavailable
+from neon_compose.errors import Conflict, Unavailable
 from neon_compose.model.lsn import Lsn
 from neon_compose.model.states import Durability
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest
+from neon_compose.pageserver.recovering import Recovering
 from tests.fakes_safekeeper import FakeSafekeepers
 from tests.kills import replaying
 from tests.unit.layer.pgdata import END, WAL_FILE
@@ -142,12 +143,12 @@ def test_a_sealed_branch_is_opened_by_other_safekeepers(world: World, count: int
     assert manifest.register is not None
     assert len(manifest.register.seats) == count
     last = manifest.register.decided.history.last
-    assert (last.term, last.start) == (2, COMMIT)
+    assert (last.term, last.start) == (3, COMMIT)  # nobody wrote under 2
     assert manifest.register.decided.history.starts[0].term == 1
     assert manifest.rests_at is None
     for keeper in world.safekeepers.values():
         status = keeper.branch(manifest.branch_id)
-        assert (status.term, status.flushed) == (2, str(COMMIT))
+        assert (status.term, status.flushed) == (3, str(COMMIT))
     cut = world.branch_wal.cut(manifest, COMMIT)
     assert cut is not None
     inside = END.value % SIZE
@@ -190,7 +191,7 @@ def test_a_safekeeper_that_comes_back_gives_its_old_wal_up(world: World) -> None
     world.start()
     lay_out(world)
     status = old.branch(main(world).branch_id)
-    assert (status.term, status.flushed, status.oldest) == (3, str(COMMIT), str(COMMIT))
+    assert (status.term, status.flushed, status.oldest) == (5, str(COMMIT), str(COMMIT))
     assert moved.identity != old.identity
 
 
@@ -206,3 +207,59 @@ def test_who_lacks_what_the_others_trimmed_is_given_where_they_begin(tmp_path: P
     before = third.calls.count("enrol")
     tend(world)
     assert third.calls.count("enrol") == before + 1
+
+
+def recovering(world: World) -> Recovering:
+    return Recovering(world.store, world.quorum, world.seeds, world.computes.resting)
+
+
+def test_a_branch_whose_safekeepers_are_lost_goes_on_from_the_archive(world: World) -> None:
+    with running(world):
+        archive(world)
+    assert main(world).sealed is None
+    others(world, 1)
+    with pytest.raises(Unavailable):  # it takes the seat, and has no say in it
+        up(world)
+    world.start()
+    with pytest.raises(Conflict) as caught:
+        recovering(world).recover("main", accept_loss=False)
+    assert caught.value.code == "not_confirmed"
+    assert str(COMMIT) in caught.value.message
+    for _ in range(2):
+        assert recovering(world).recover("main", accept_loss=True).rests_at == COMMIT
+    lay_out(world)
+    status = world.safekeepers["safekeeper-1"].branch(main(world).branch_id)
+    assert (status.flushed, status.counts) == (str(COMMIT), True)
+    assert world.branch_wal.cut(main(world), COMMIT) is not None
+
+
+def test_without_an_archive_it_goes_on_where_it_began(world: World) -> None:
+    others(world, 3)
+    manifest = recovering(world).recover("main", accept_loss=True)
+    assert manifest.rests_at == END
+    lay_out(world)
+    assert main(world).rests_at is None
+
+
+def test_what_one_of_three_still_has_is_not_given_up(tmp_path: Path) -> None:
+    world = World(tmp_path, safekeepers=FakeSafekeepers(3))
+    up(world)
+    world.waldump(replaying.WALDUMP)
+    first, second, third = world.safekeepers.values()
+    for keeper in (first, second):
+        keeper.arrive(main(world).branch_id, b"w" * ADDED)
+    second.down = third.down = True
+    assert recovering(world).recover("main", accept_loss=True).rests_at == COMMIT
+    assert world.archive.upto(main(world), SIZE) == COMMIT
+
+
+def test_what_is_not_lost_or_runs_is_not_recovered(world: World) -> None:
+    with pytest.raises(Conflict) as caught:
+        recovering(world).recover("main", accept_loss=True)
+    assert caught.value.code == "not_lost"
+    world.safekeepers["safekeeper-1"].lose_volume()
+    world.start()
+    with running(world), pytest.raises(Conflict) as caught:
+        recovering(world).recover("main", accept_loss=True)
+    assert caught.value.code == "running"
+    assert main(world).sealed is None

@@ -44,6 +44,7 @@ def client(server: tuple[Switch, str], tmp_path: Path) -> Iterator[PageserverCli
         claims=unused,  # type: ignore[arg-type]
         computes=unused,  # type: ignore[arg-type]
         restoring=unused,  # type: ignore[arg-type]
+        recovering=unused,  # type: ignore[arg-type]
         chronicle=unused,  # type: ignore[arg-type]
         deleting=Deleting(store, lambda _: None, lambda _: None, lambda _: True, lambda: None),
         differ=unused,  # type: ignore[arg-type]

@@ -220,13 +220,13 @@ def test_who_comes_into_empty_seats_knows_all_that_was_decided() -> None:
     for _ in range(3):
         register = terms.claim(register)
     register = terms.decide(register, history((1, 0), (3, 4)))
-    register = terms.reseated(register, 5)
+    register = terms.reseated(register, 5, Lsn(8))
     given_to = []
     for seat in range(3):
         register, one = terms.enrol(register, seat, UUID(int=50 + seat), Lsn(8), register.decided.history)
         given_to.append(one)
     register = terms.claim(register)
-    answers = [members.answer(members.promise(one, 4), Lsn(8)) for one in given_to]
-    assert terms.choose(register.claimed, answers) == history((1, 0), (3, 4), (4, 8))
+    answers = [members.answer(members.promise(one, 5), Lsn(8)) for one in given_to]
+    assert terms.choose(register.claimed, answers) == history((1, 0), (3, 4), (4, 8), (5, 8))
     with pytest.raises(Unavailable):
         terms.choose(register.claimed, answers[:2])
