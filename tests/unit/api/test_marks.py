@@ -46,6 +46,19 @@ def test_a_protected_branch_says_so_and_is_refused_until_it_is_unprotected(api: 
     assert api.http.delete(BRANCH).status_code == 204
 
 
+def test_a_branch_is_recovered_only_by_who_accepts_the_loss(api: Api) -> None:
+    branch(api)
+    for body, status in (
+        ({"action": "recover"}, 409),
+        ({"action": "recover", "accept_loss": True}, 200),
+        ({"action": "recover", "accept_loss": True, "ttl": "2h"}, 422),
+        ({"action": "protect", "accept_loss": True}, 422),
+        ({"action": "restore", "to": "init", "accept_loss": True}, 422),
+    ):
+        answer = api.http.post(ACTIONS, json=body)
+        assert answer.status_code == status, answer.text
+
+
 def test_a_cascade_that_meets_a_protected_branch_takes_nothing(api: Api) -> None:
     branch(api)
     branch(api, "child", **{"from": "shop/try1"})

@@ -184,12 +184,16 @@ def test_marks_are_actions(cli: Cli, server: FakeServer) -> None:
     server.branch("main", "b")
     for line in ("protect b", "unprotect main/b", "expire b --ttl 2h", "expire b --never"):
         assert cli("branch", *line.split()).code == 0
+    for line in ("recover b", "recover b --accept-loss"):
+        assert "start its pg" in cli("branch", *line.split()).err
     where = "/storages/main/branches/b/actions"
     assert [(called[1], called[3]) for called in server.changes()] == [
         (where, {"action": "protect"}),
         (where, {"action": "unprotect"}),
         (where, {"action": "expire", "ttl": "2h"}),
         (where, {"action": "expire", "ttl": None}),
+        (where, {"action": "recover", "accept_loss": False}),
+        (where, {"action": "recover", "accept_loss": True}),
     ]
 
 
