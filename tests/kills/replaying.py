@@ -27,6 +27,8 @@ class Wal:
 
     folder: WalFolder
     end: Lsn
+    last_record: Lsn = END
+    last_checkpoint: Lsn = END  # as the replayed pg_control says
 
     @classmethod
     def of(cls, root: Path) -> Wal | None:
