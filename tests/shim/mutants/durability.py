@@ -298,7 +298,7 @@ MUTANTS = (
         "	return (atomic_fetch_or_explicit(byte, mask, memory_order_release) & mask) != mask;",
         # Now and then it sleeps between the halves: another process comes between them on any machine.
         "	static unsigned turn;\n	uint8_t before = *(volatile uint8_t *) byte;\n"
-        "	if (++turn % 512 == 0) usleep(1);\n"
+        "	if (++turn % 64 == 0) usleep(20);\n"
         "	*(volatile uint8_t *) byte = before | mask;\n	return true;",
     ),
     mutant(
