@@ -230,6 +230,8 @@ def clear(http: httpx.Client) -> None:
         assert leaves, f"branches that stand on each other: {left}"
         for name in leaves:
             _sure(http.delete(f"{path}/{name}"))
+    while kept := http.get(f"/storages/{STORAGE}/deleted-branches").json():  # one takes others along
+        _sure(http.delete(f"{path}/{kept[0]['name']}", params={"now": "true"}))
 
 
 def _sure(answer: httpx.Response) -> None:

@@ -41,6 +41,7 @@ class Deleting:
     gone: Callable[[], None]
     _seen: dict[UUID, float] = field(default_factory=dict)  # up to when is counted, by guard
     _ended: threading.Event = field(default_factory=threading.Event)
+    _wake: threading.Event = field(default_factory=threading.Event)
 
     def delete(self, name: str, *, now: bool = False) -> None:
         """As `manifests.delete_branch`; with `now` for good. One that was deleted before isn't touched: an
@@ -49,11 +50,13 @@ class Deleting:
         deleted = manifests.delete_branch(self.store, name)
         if now and deleted is not None:
             manifests.end_branch(self.store, deleted, self.letting_go)
+            self._wake.set()
         self.gone()
 
     def end(self, name: str) -> None:
         """All deleted branches of the name go for good. Repeat is success."""
         manifests.end_deleted(self.store, name, self.letting_go)
+        self._wake.set()
         self.gone()
 
     def undelete(self, name: str, new_name: str | None) -> Manifest:
@@ -77,15 +80,17 @@ class Deleting:
 
     def stop(self) -> None:
         self._ended.set()
+        self._wake.set()
 
     def _run(self) -> None:
-        while True:
+        """A sweep at the start, one in each period, and one as soon as something has gone for good."""
+        while not self._ended.is_set():
+            self._wake.clear()
             try:
                 self.sweep()
             except (NeonError, OSError) as error:
                 _log.warning("deleted branches are not looked after: %s", error)
-            if self._ended.wait(_PERIOD_S):
-                return
+            self._wake.wait(_PERIOD_S)
 
     def sweep(self) -> None:
         """Count, and have go what is over."""
