@@ -9,8 +9,9 @@ whose volumes are gone (`down -v`), or are in another stack, or are more or fewe
 (quorum.claim). Why it is true when it is said:
 - No server runs on the pg's data, none is about to be started, and the manifest is written under the pg's
   lock. A start takes the seal back before a server runs (primaries).
-- After that, safekeepers are asked once more. Commits wait for a majority (`durable`), and the k that flushed
-  most have flushed the same, and that is archived: there is nothing that an answer of others could add.
+- After that, safekeepers are asked once more. Their receivers have ended, so they know all that came; commits
+  wait for a majority (`durable`), the k that flushed most have flushed the same, and that is archived: there
+  is nothing that an answer of others could add.
 - One that is started past us, by `docker start`, is noticed by its WAL within seconds, and the seal is taken
   back then. Until that, its commits are as safe as its safekeepers are.
 """
@@ -19,12 +20,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from neon_compose import log, wait
-from neon_compose.errors import NeonError
+from neon_compose.errors import NeonError, TimedOut
 from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Sealed, Writer
@@ -37,6 +38,8 @@ _log = log.get(__name__)
 
 _REST_S = 10.0  # without a commit, then the begun segment is archived
 _RETRY_S = 15.0
+_LAST_S = 40.0  # of those that a stack's stop gives
+_SETTLE_S = 5.0  # for receivers to notice that their primary has ended
 _STRIDE = 64 << 20  # bytes of WAL that are fetched at once
 
 Resting = Callable[[Writer | None], AbstractContextManager[bool]]  # Computes.resting
@@ -93,37 +96,49 @@ class Archiving:
             if not self._ended.is_set():
                 self.look()
 
-    def look(self, rest_s: float = _REST_S, deadline: wait.Deadline | None = None) -> None:
-        """Archive what has come since, seal what rests; with a deadline, for the last time."""
+    def finish(self) -> None:
+        """For the last time: archive all, seal what rests, as far as there is time."""
+        deadline = wait.Deadline.after(_LAST_S)
+        with suppress(TimedOut):
+            wait.until("WAL to be archived", lambda: self.look(0.0, deadline), wait.Deadline.after(_SETTLE_S))
+
+    def look(self, rest_s: float = _REST_S, deadline: wait.Deadline | None = None) -> bool:
+        """Archive what has come since, seal what rests; with a deadline, for the last time. Whether that is
+        all that can be done by now."""
+        done = True
         with self._turn:
             with self._mutex:
                 heard = dict(self._heard)
             for branch_id, one in heard.items():
                 if deadline is not None and deadline.passed:
                     _log.warning("not all WAL was archived before the end")
-                    return
+                    return True
                 if deadline is None and self._not_before_s.get(branch_id, 0.0) > wait.monotonic_s():
                     continue
                 try:
-                    self._look_at(manifests.read_manifest(self._store, branch_id), one, rest_s)
+                    manifest = manifests.read_manifest(self._store, branch_id)
+                    done = self._look_at(manifest, one, rest_s) and done
                 except NeonError as error:
                     self._put_off(branch_id, error)
+        return done
 
-    def _look_at(self, manifest: Manifest, heard: Heard, rest_s: float) -> None:
+    def _look_at(self, manifest: Manifest, heard: Heard, rest_s: float) -> bool:
+        """False if it is to be sealed, and safekeepers don't know yet what is the end."""
         if manifest.deleted:
             with self._mutex:
                 self._heard.pop(manifest.branch_id, None)
-            return
+            return True
         rests_at = manifest.rests_at
         if rests_at is not None:
             if heard.commit > rests_at and self._done.get(manifest.branch_id) != heard.commit:
                 self._unseal(manifest, rests_at, heard.commit)
-            return
+            return True
         rests = wait.monotonic_s() - heard.since_s >= rest_s
         self._wal.forget(manifest, self._seeds.needed(manifest))
         end = self._archived(manifest, heard.commit, all_of_it=rests)
-        if rests and end is not None and manifest.durable:
-            self._seal(manifest, heard.commit, end)
+        if not rests or end is None or not manifest.durable:
+            return True
+        return self._seal(manifest, heard.commit, end)
 
     def _archived(self, manifest: Manifest, commit: Lsn, *, all_of_it: bool) -> Lsn | None:
         """Archive up to `commit`, or the last whole segment before it; up to where, if all of it is."""
@@ -153,7 +168,8 @@ class Archiving:
                 at = stop
         return at
 
-    def _seal(self, manifest: Manifest, commit: Lsn, end: Lsn) -> None:
+    def _seal(self, manifest: Manifest, commit: Lsn, end: Lsn) -> bool:
+        """False if it doesn't run, and `commit` isn't known to be the end."""
         assert manifest.register is not None
         sealed = Sealed(manifest.register.decided.history.last.term, end)
 
@@ -162,9 +178,16 @@ class Archiving:
             return replace(found, sealed=sealed) if same else found
 
         with self._resting(manifest.writer) as rests:
-            if rests and self._quorum.settled(manifest) == commit:
+            if not rests:
+                return True
+            settled = self._quorum.settled(manifest)
+            if settled == commit:
                 manifests.update_manifest(self._store, manifest.branch_id, change)
                 _log.info("branch %s is sealed at %s", manifest.name, end)
+                return True
+        if settled is not None:
+            self.hear(manifest.branch_id, settled)
+        return False
 
     def _unseal(self, manifest: Manifest, rests_at: Lsn, commit: Lsn) -> None:
         if self._wal.upto(manifest, commit).end <= rests_at:  # no record, as it was sealed

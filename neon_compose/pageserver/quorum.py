@@ -37,6 +37,7 @@ from neon_compose.wire import safekeeper as wire
 _log = log.get(__name__)
 T = TypeVar("T")
 _TRIES = 10
+_RECEIVING = "receiving"
 
 
 class Safekeeper(Protocol):
@@ -259,8 +260,11 @@ class Quorum:
 
     def settled(self, manifest: Manifest) -> Lsn | None:
         """The commit LSN of a term whose primary has ended, if that is all that may ever be committed of it:
-        of those that answer none has more."""
-        reports = [report for _, one in self.statuses(manifest) if (report := one.report())]
+        of those that answer none has more, and none is still to notice that end and look what it has."""
+        statuses = [one for _, one in self.statuses(manifest)]
+        if any(one.receiver == _RECEIVING for one in statuses):
+            return None
+        reports = [report for one in statuses if (report := one.report())]
         commit = terms.commit_lsn(_register(manifest).decided, reports)
         if commit is None or any(one.flushed > commit for one in reports):
             return None

@@ -38,7 +38,6 @@ from neon_compose.wire.fetching import DATA, DUMP, Fetch, FetchRequest, Via
 from neon_compose.wire.pageserver import ImportAs
 
 _STOP_S = 10.0
-_ARCHIVE_S = 40.0  # of those that a stack's stop gives
 _VERBS = {ImportAs.NEW: "import", ImportAs.REFRESH: "refresh"}
 
 
@@ -268,7 +267,7 @@ class Service:
             self._parts.tending.tend_once_more()
         if self._parts.archiving is not None:
             self._parts.archiving.stop()
-            self._parts.archiving.look(rest_s=0.0, deadline=wait.Deadline.after(_ARCHIVE_S))
+            self._parts.archiving.finish()
         if self._parts.redo is not None:
             self._parts.redo.stop(wait.Deadline.after(_STOP_S))
 

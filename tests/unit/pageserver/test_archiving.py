@@ -33,7 +33,14 @@ def world(tmp_path: Path) -> World:
     up(world)
     world.waldump(replaying.WALDUMP)
     world.safekeepers["safekeeper-1"].arrive(main(world).branch_id, b"w" * ADDED)
+    noticed(world)
     return world
+
+
+def noticed(world: World) -> None:
+    """The receivers have ended, as their primary did."""
+    for keeper in world.safekeepers.values():
+        keeper.receives = False
 
 
 def main(world: World) -> Manifest:
@@ -103,10 +110,32 @@ def test_what_was_committed_since_it_was_heard_of_is_no_end(world: World) -> Non
     assert main(world).sealed is None
 
 
+def test_what_a_receiver_may_have_that_is_still_to_end_is_waited_for(world: World) -> None:
+    keeper = world.safekeepers["safekeeper-1"]
+    keeper.receives = True
+    tend(world)
+    assert not world.archiving.look(0.0)
+    assert main(world).sealed is None
+    keeper.receives = False
+    assert world.archiving.look(0.0)
+    assert main(world).rests_at == COMMIT
+
+
+def test_the_last_look_takes_in_what_came_after_it_was_heard_of(world: World) -> None:
+    keeper = world.safekeepers["safekeeper-1"]
+    found = keeper.branches[main(world).branch_id]
+    found.member = replace(found.member, flushed=Lsn(END.value + 8))
+    tend(world)
+    found.member = replace(found.member, flushed=COMMIT)
+    world.archiving.finish()
+    assert main(world).rests_at == COMMIT
+
+
 def test_what_only_one_of_three_has_is_no_end(tmp_path: Path) -> None:
     world = World(tmp_path, safekeepers=FakeSafekeepers(3))
     up(world)
     world.waldump(replaying.WALDUMP)
+    noticed(world)
     first, second, _ = world.safekeepers.values()
     first.arrive(main(world).branch_id, b"w" * ADDED)
     archive(world)
