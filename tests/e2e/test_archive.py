@@ -85,23 +85,3 @@ def test_safekeepers_keep_no_more_than_what_layers_lack(stack: Stack) -> None:
     stack.cli("pg", "create", "-n", "before", "-s", "main", "--from", f"shop@{moment}")
     stack.cli("pg", "start", "-n", "before")
     assert rows(stack, "before", "four") == ROWS
-
-
-def test_a_branch_goes_on_from_the_archive_when_its_safekeepers_are_lost(stack: Stack) -> None:
-    stack.container("controller").stop()  # it would revive them
-    stack.container("pg_shop").kill()
-    for number in (1, 2):
-        keeper = stack.container(f"safekeeper_{number}")
-        keeper.remove(force=True)
-        stack.docker.volumes.get(f"{stack.name}_safekeeper_{number}").remove()
-    stack.run("up", "-d")  # shop can't come up
-    refused = stack.run("pg", "start", "shop")
-    assert refused.code != 0
-    assert "branch recover" in refused.err
-    refused = stack.run("branch", "recover", "main/main")
-    assert refused.code != 0
-    assert "--accept-loss" in refused.err
-    stack.cli("branch", "recover", "main/main", "--accept-loss")
-    stack.cli("pg", "start", "shop")
-    assert [rows(stack, "shop", table) for table in ("one", "two", "three")] == [ROWS] * 3
-    stack.sql("shop", "insert into one values (0)")
