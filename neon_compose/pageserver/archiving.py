@@ -142,8 +142,7 @@ class Archiving:
 
     def _archived(self, manifest: Manifest, commit: Lsn, *, all_of_it: bool) -> Lsn | None:
         """Archive up to `commit`, or the last whole segment before it; up to where, if all of it is."""
-        start, size = self._wal.start(manifest), self._wal.segment_size(manifest)
-        at = max(self._archive.upto(manifest, size) or start, start)
+        at, size = self._seeds.archived(manifest), self._wal.segment_size(manifest)
         if self._done.get(manifest.branch_id) == commit:
             return at
         goal = commit if all_of_it else Lsn(commit.value - commit.value % size)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from neon_compose.errors import Conflict
-from neon_compose.model.lsn import Lsn
 from neon_compose.objectstore import manifests
 from neon_compose.objectstore.documents import Manifest, Sealed
 from neon_compose.objectstore.store import ObjectStore
@@ -72,7 +71,7 @@ class Recovering:
         """All whole records that the archive or a surviving safekeeper has."""
         assert manifest.register is not None
         decided = manifest.register.decided
-        begin = self._archived(manifest)
+        begin = self.seeds.archived(manifest)
         survivors = (one for _, one in self.quorum.statuses(manifest))
         ends = [
             log_of(one).shared_with(decided.history)
@@ -81,15 +80,11 @@ class Recovering:
         ]
         return self.seeds.wal.upto(self.seeds.wal.over(manifest, begin), max([begin, *ends]))
 
-    def _archived(self, manifest: Manifest) -> Lsn:
-        start = self.seeds.wal.start(manifest)
-        return max(self.seeds.archive.upto(manifest, self.seeds.wal.segment_size(manifest)) or start, start)
-
     def _archive(self, manifest: Manifest, found: Committed) -> None:
         """Up to the end, which may lie within a segment that is archived whole: what follows there is not
         to count."""
         folder, start = found.folder, self.seeds.wal.start(manifest)
-        for number in range(folder.number(self._archived(manifest)), folder.number(found.end)):
+        for number in range(folder.number(self.seeds.archived(manifest)), folder.number(found.end)):
             self.seeds.archive.put(manifest, folder, number, folder.begin(number + 1))
         if found.end > max(start, folder.begin(folder.number(found.end))):
             self.seeds.archive.put(manifest, folder, folder.number(found.end), found.end)

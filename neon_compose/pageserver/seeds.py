@@ -28,11 +28,15 @@ class Seeds:
     wal: BranchWal
     archive: Archive
 
+    def archived(self, manifest: Manifest) -> Lsn:
+        """Up to where the branch's own WAL is archived; where it begins, if nothing of it is."""
+        start = self.wal.start(manifest)
+        return max(self.archive.upto(manifest, self.wal.segment_size(manifest)) or start, start)
+
     def needed(self, manifest: Manifest) -> Lsn:
         """WAL of the branch from there on is needed on safekeepers."""
-        start = self.wal.start(manifest)
-        archived = self.archive.upto(manifest, self.wal.segment_size(manifest))
-        if archived is None or archived <= start:
+        start, archived = self.wal.start(manifest), self.archived(manifest)
+        if archived == start:
             return start
         covering = self.tips.get(stack_for(self.ages.of(manifest.layers), archived))
         return max(start, covering.control.redo)

@@ -6,9 +6,9 @@ segments. Everything in a view is committed or decided, so it never changes: onl
 
 A view is a cache: it isn't synced, and is emptied when the pageserver starts. `forget` gives it another
 folder without its oldest segments; the one before stays for those who read it, for as long as anything they
-do may take. What arrives is walked once
-(postgres/walk.py), from where the last walk ended. It comes from safekeepers, and from the archive where
-they trimmed it. A damaged segment is taken from another place; if none has it whole the error names it.
+do may take. What arrives is walked once (postgres/walk.py), from where the last walk ended. It comes from
+safekeepers, and from the archive where they trimmed it. A damaged segment is taken from another place; if
+none has it whole the error names it.
 """
 
 from __future__ import annotations
